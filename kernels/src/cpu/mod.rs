@@ -1,0 +1,164 @@
+//! The CPU device: AVX-512, AVX2+FMA or plain scalar code, chosen at run time, with the same bits.
+
+use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
+use crate::reference::Reference;
+use crate::update::UpdateExpr;
+
+/// An instruction set that the kernels were compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Simd {
+    /// AVX-512 F/DQ/BW/VL.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// Advanced SIMD of arm64.
+    Neon,
+    /// The reference definitions themselves.
+    Scalar,
+}
+
+/// The CPU as a device.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    simd: Simd,
+}
+
+impl Cpu {
+    /// A device that uses `simd`.
+    pub const fn new(simd: Simd) -> Self {
+        Self { simd }
+    }
+    /// The instruction set in use.
+    pub const fn simd(&self) -> Simd {
+        self.simd
+    }
+}
+
+// Each op starts as the reference and is replaced by its fast path, one at a time.
+impl Ops<f32> for Cpu {
+    fn matmul(
+        &self,
+        mm: &MatMul,
+        a: &[f32],
+        b: &[f32],
+        start: Start<'_, f32>,
+        residual: Option<&[f32]>,
+        c: &mut [f32],
+    ) {
+        Reference.matmul(mm, a, b, start, residual, c);
+    }
+    fn layer_norm(
+        &self,
+        width: usize,
+        eps: f64,
+        x: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+        y: &mut [f32],
+        mean: &mut [f32],
+        rstd: &mut [f32],
+    ) {
+        Reference.layer_norm(width, eps, x, gamma, beta, y, mean, rstd);
+    }
+    fn layer_norm_dx(
+        &self,
+        width: usize,
+        x: &[f32],
+        gamma: &[f32],
+        mean: &[f32],
+        rstd: &[f32],
+        dy: &[f32],
+        add: Option<&[f32]>,
+        dx: &mut [f32],
+    ) {
+        Reference.layer_norm_dx(width, x, gamma, mean, rstd, dy, add, dx);
+    }
+    fn layer_norm_dparams(
+        &self,
+        width: usize,
+        x: &[f32],
+        mean: &[f32],
+        rstd: &[f32],
+        dy: &[f32],
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) {
+        Reference.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta);
+    }
+    fn attention(&self, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
+        Reference.attention(shape, qkv, out, probs);
+    }
+    fn attention_backward(
+        &self,
+        shape: &Attention,
+        qkv: &[f32],
+        probs: &[f32],
+        dout: &[f32],
+        dqkv: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        Reference.attention_backward(shape, qkv, probs, dout, dqkv, scratch);
+    }
+    fn activation(&self, f: Activation, x: &[f32], y: &mut [f32]) {
+        Reference.activation(f, x, y);
+    }
+    fn activation_backward(&self, f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        Reference.activation_backward(f, x, dy, dx);
+    }
+    fn embedding(&self, width: usize, tokens: &[u32], table: &[f32], positions: Option<&[f32]>, x: &mut [f32]) {
+        Reference.embedding(width, tokens, table, positions, x);
+    }
+    fn embedding_backward(&self, width: usize, tokens: &[u32], dx: &[f32], dtable: &mut [f32]) {
+        Reference.embedding_backward(width, tokens, dx, dtable);
+    }
+    fn column_sum(&self, width: usize, x: &[f32], out: &mut [f32]) {
+        Reference.column_sum(width, x, out);
+    }
+    fn cross_entropy(
+        &self,
+        shape: &CrossEntropy,
+        logits: &[f32],
+        targets: &[u32],
+        losses: &mut [f32],
+        lse: &mut [f32],
+    ) {
+        Reference.cross_entropy(shape, logits, targets, losses, lse);
+    }
+    fn cross_entropy_backward(
+        &self,
+        shape: &CrossEntropy,
+        logits: &[f32],
+        targets: &[u32],
+        lse: &[f32],
+        scale: f32,
+        dlogits: &mut [f32],
+    ) {
+        Reference.cross_entropy_backward(shape, logits, targets, lse, scale, dlogits);
+    }
+    fn add(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
+        Reference.add(a, b, out);
+    }
+    fn mul(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
+        Reference.mul(a, b, out);
+    }
+    fn scale(&self, s: f32, a: &[f32], out: &mut [f32]) {
+        Reference.scale(s, a, out);
+    }
+    fn sum(&self, x: &[f32]) -> f32 {
+        Reference.sum(x)
+    }
+    fn sum_squares(&self, x: &[f32]) -> f32 {
+        Reference.sum_squares(x)
+    }
+    fn update(
+        &self,
+        expr: &UpdateExpr,
+        scalars: &[f32],
+        grad_scale: Option<f32>,
+        param: &mut [f32],
+        grad: &[f32],
+        states: &mut [&mut [f32]],
+    ) {
+        Reference.update(expr, scalars, grad_scale, param, grad, states);
+    }
+}
