@@ -1,0 +1,16 @@
+//! Optimizers. One file each: host scalars per step in f64 and an elementwise update expression.
+
+use crate::registry::Entry;
+use preheat_kernels::update::UpdateExpr;
+
+/// An optimizer as data.
+pub trait Optimizer: Send + Sync {
+    /// The elementwise update.
+    fn expr(&self) -> UpdateExpr;
+    /// The host scalars of `step` (counted from 1) at learning rate `lr`, in the order of `expr().scalars`,
+    /// computed in f64; each is rounded to f32 once by the caller.
+    fn scalars(&self, step: u64, lr: f64) -> Vec<f64>;
+}
+
+/// All optimizers.
+pub static OPTIMIZERS: &[Entry<Box<dyn Optimizer>>] = &[];

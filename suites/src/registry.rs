@@ -1,0 +1,177 @@
+//! Names and parameters of everything that a suite can choose: models, tasks, optimizers, schedules.
+//!
+//! A thing is one file and one registry line. From the line come its YAML name, the list printed on a
+//! typo, the JSON schema and the tests' list.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A value of a suite's YAML.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Flag(bool),
+    /// An integer.
+    Int(i64),
+    /// A real number.
+    Real(f64),
+    /// Text.
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    /// The canonical form: reals are the shortest decimal that reads back as the same bits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(x) => write!(f, "{x}"),
+            Self::Int(x) => write!(f, "{x}"),
+            Self::Real(x) => write!(f, "{x:?}"),
+            Self::Text(x) => write!(f, "{x}"),
+        }
+    }
+}
+
+/// What a parameter may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ParamKind {
+    /// An integer in `min..=max`.
+    Int {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+    },
+    /// A finite real number in `min..=max`. An integer in YAML is taken as a real.
+    Real {
+        /// Smallest value.
+        min: f64,
+        /// Largest value.
+        max: f64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// true or false.
+    Flag,
+    /// Any text.
+    Text,
+}
+
+/// A parameter's default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Preset {
+    /// Must be given.
+    Required,
+    /// This integer.
+    Int(i64),
+    /// This real.
+    Real(f64),
+    /// This word.
+    Text(&'static str),
+    /// This flag.
+    Flag(bool),
+}
+
+/// One parameter: its YAML key, meaning with unit, allowed values and default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ParamDef {
+    /// The YAML key.
+    pub name: &'static str,
+    /// Meaning and unit.
+    pub doc: &'static str,
+    /// Allowed values.
+    pub kind: ParamKind,
+    /// Default.
+    pub default: Preset,
+}
+
+/// One registered thing of a section.
+pub struct Entry<B: 'static> {
+    /// The YAML name.
+    pub name: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    /// Its parameters.
+    pub params: &'static [ParamDef],
+    /// Builds it. The parameters are complete and each lies in its range.
+    pub build: fn(&Params) -> Result<B, Invalid>,
+}
+
+/// A value that does not fit, named by its key (`width`, or empty for the whole).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct Invalid {
+    /// The parameter at fault.
+    pub key: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A fault of parameter `key`.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+/// Complete, range-checked parameters. Getters panic on an undeclared name: that is a fault of the code.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Params(pub BTreeMap<String, Scalar>);
+
+impl Params {
+    /// An integer parameter.
+    pub fn int(&self, name: &str) -> i64 {
+        match self.0.get(name) {
+            Some(Scalar::Int(x)) => *x,
+            other => panic!("parameter {name} is declared as an integer, found {other:?}"),
+        }
+    }
+    /// An integer parameter as a size.
+    pub fn size(&self, name: &str) -> usize {
+        usize::try_from(self.int(name)).expect("sizes are declared with min >= 0")
+    }
+    /// A real parameter.
+    pub fn real(&self, name: &str) -> f64 {
+        match self.0.get(name) {
+            Some(Scalar::Real(x)) => *x,
+            Some(Scalar::Int(x)) => *x as f64,
+            other => panic!("parameter {name} is declared as a real, found {other:?}"),
+        }
+    }
+    /// A choice or text parameter.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Scalar::Text(x)) => x,
+            other => panic!("parameter {name} is declared as text, found {other:?}"),
+        }
+    }
+    /// A flag.
+    pub fn flag(&self, name: &str) -> bool {
+        match self.0.get(name) {
+            Some(Scalar::Flag(x)) => *x,
+            other => panic!("parameter {name} is declared as a flag, found {other:?}"),
+        }
+    }
+}
+
+/// A named thing with complete parameters, e.g. `adam {beta1: 0.9, beta2: 0.999, eps: 1e-8}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Registered name.
+    pub name: String,
+    /// Complete parameters.
+    pub params: Params,
+}
+
+impl fmt::Display for Spec {
+    /// Canonical text, e.g. `adam(beta1=0.9,beta2=0.999,eps=1e-8)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.name)?;
+        for (i, (key, value)) in self.params.0.iter().enumerate() {
+            write!(f, "{}{key}={value}", if i == 0 { "" } else { "," })?;
+        }
+        write!(f, ")")
+    }
+}

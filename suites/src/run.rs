@@ -1,0 +1,84 @@
+//! One training run: its recipe, seeds and start, and the identity that follows from them.
+
+use crate::registry::{Params, Spec};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Everything that decides a run's numbers except its seeds and start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// See [`crate::models`].
+    pub model: Spec,
+    /// See [`crate::tasks`].
+    pub task: Spec,
+    /// See [`crate::optimizers`].
+    pub optimizer: Spec,
+    /// See [`crate::schedules`].
+    pub schedule: Spec,
+    /// Batch, steps, evaluation: see [`crate::train::PARAMS`].
+    pub train: Params,
+}
+
+/// Where a run's parameters come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Initialised from `seed`.
+    Fresh,
+    /// Another run's kept checkpoint.
+    Checkpoint {
+        /// The other run.
+        run: RunId,
+        /// Its step, counted in completed steps.
+        step: u64,
+    },
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// What is trained.
+    pub recipe: Recipe,
+    /// Seed of the initial parameters and of per-step randomness.
+    pub seed: u64,
+    /// Seed of the training batches.
+    pub data_seed: u64,
+    /// Where it starts.
+    pub start: Start,
+}
+
+/// blake3 of a run's canonical text and the bit contract's version, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub String);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Run {
+    /// The text that identifies the run: one `key: value` line each, in a fixed order.
+    pub fn canonical(&self) -> String {
+        let Self { recipe, seed, data_seed, start } = self;
+        let train = Spec { name: "train".into(), params: recipe.train.clone() };
+        let start = match start {
+            Start::Fresh => "fresh".to_string(),
+            Start::Checkpoint { run, step } => format!("{run}@{step}"),
+        };
+        format!(
+            "numerics: {}\nmodel: {}\ntask: {}\noptimizer: {}\nschedule: {}\n{train}\nseed: {seed}\ndata_seed: {data_seed}\nstart: {start}\n",
+            preheat_kernels::NUMERICS,
+            recipe.model,
+            recipe.task,
+            recipe.optimizer,
+            recipe.schedule,
+        )
+    }
+
+    /// The run's identity.
+    pub fn id(&self) -> RunId {
+        RunId(blake3::hash(self.canonical().as_bytes()).to_hex()[..32].to_string())
+    }
+}

@@ -1,0 +1,48 @@
+//! Tasks: what is predicted, where batches come from, and what is known about the best possible loss.
+
+use crate::registry::{Entry, Invalid, Params};
+
+/// A fixed validation set with what is known about it. Tokens are \[S,T\], row-major.
+pub struct Validation {
+    /// Input tokens \[S,T\].
+    pub inputs: Vec<u32>,
+    /// Target tokens \[S,T\].
+    pub targets: Vec<u32>,
+    /// Cross-entropy of the best context-free predictor on these targets, nats/token.
+    pub unigram_entropy: f64,
+    /// Cross-entropy of the true source on these targets (the floor), nats/token, where it is known.
+    pub entropy_rate: Option<f64>,
+}
+
+/// A next-token prediction task.
+pub trait Task: Send + Sync {
+    /// Vocabulary V.
+    fn vocab(&self) -> usize;
+    /// Tokens a sequence T.
+    fn seq(&self) -> usize;
+    /// Fills inputs and targets \[B,T\] of the batch of `step` (counted from 0). A function of
+    /// (`data_seed`, `step`) alone; allocates nothing.
+    fn batch(&self, data_seed: u64, step: u64, inputs: &mut [u32], targets: &mut [u32]);
+    /// The validation set, the same for every run of the task.
+    fn validation(&self) -> &Validation;
+}
+
+/// Opens what a task needs: the lab gives bytes by the path that the suite names, after checking their hash.
+pub trait Corpus {
+    /// The bytes of `path`.
+    fn read(&self, path: &str) -> Result<Vec<u8>, Invalid>;
+}
+
+/// A task before its data is read.
+pub trait TaskBuilder: Send + Sync {
+    /// Reads data, builds tables and the validation set of `sequences` sequences.
+    fn open(&self, corpus: &dyn Corpus, sequences: usize) -> Result<Box<dyn Task>, Invalid>;
+}
+
+/// All tasks.
+pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[];
+
+#[expect(dead_code, reason = "the shape of a registry line")]
+fn shape(_: &Params) -> Result<Box<dyn TaskBuilder>, Invalid> {
+    Err(Invalid::new("", "no task"))
+}
