@@ -1,0 +1,194 @@
+//! Claims as data: what a paper says, which runs decide it, and what would decide it.
+
+use crate::registry::Scalar;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Part of the tests: at most 1 GFLOP a suite.
+    Smoke,
+    /// The default: the claims' own arms.
+    Quick,
+    /// Wide grids, more seeds.
+    Full,
+    /// The papers' own shapes on real data.
+    Paper,
+}
+
+/// One claim of a paper, as a suite's YAML states it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Unique within the suite, e.g. `x8-same-rate`.
+    pub id: String,
+    /// The paper's claim, e.g. `X8`.
+    pub paper_claim: String,
+    /// What is claimed, in one sentence.
+    pub sentence: String,
+    /// Where the paper says it.
+    pub place: String,
+    /// The paper's number, as printed in the tables.
+    pub paper_number: String,
+    /// Tiers that can decide it; in others its verdict is `inconclusive (tier)`.
+    pub tiers: Vec<Tier>,
+    /// What is measured.
+    pub kind: Kind,
+    /// Which values of the effect reproduce the claim.
+    pub expect: Expect,
+}
+
+/// Runs of one arm of one experiment, some grid axes fixed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Select {
+    /// Experiment id.
+    pub experiment: String,
+    /// Arm name.
+    pub arm: String,
+    /// Fixed axes by dotted path. Axes that stay open are resolved by the kind.
+    #[serde(default)]
+    pub axes: BTreeMap<String, Scalar>,
+}
+
+/// How the open axes (the learning rate) of the two sides of a comparison are chosen: always by the mean
+/// of `metric` over selection seeds, which the claim itself does not use. Smaller is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum At {
+    /// Both sides at the best cell of the second side (`minus`, `over`), the winner's best rate.
+    SecondsBest,
+    /// Both sides at the best cell of the first side.
+    FirstsBest,
+    /// Each side at its own best cell.
+    EachBest,
+    /// Nothing is open.
+    Given,
+}
+
+/// What is measured, paired by seed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Kind {
+    /// Mean over seeds of `metric(of) − metric(minus)`.
+    Difference {
+        /// A final metric.
+        metric: String,
+        /// First side.
+        of: Select,
+        /// Second side.
+        minus: Select,
+        /// How open axes are chosen.
+        at: At,
+    },
+    /// exp of the mean over seeds of ln(metric(of)/metric(over)): a ratio, its interval taken in logarithms.
+    Ratio {
+        /// Metric of the first side.
+        metric: String,
+        /// Metric of the second side; the same where it is not given.
+        #[serde(default)]
+        over_metric: Option<String>,
+        /// First side.
+        of: Select,
+        /// Second side.
+        over: Select,
+        /// How open axes are chosen.
+        at: At,
+    },
+    /// Mean over seeds of `metric`.
+    Value {
+        /// A final metric.
+        metric: String,
+        /// The runs; open axes are chosen by [`At::EachBest`]'s rule where any is open.
+        of: Select,
+    },
+    /// Mean over seeds of the least-squares slope of ln metric against ln x.
+    Slope {
+        /// A final metric; `{i}` in the name takes the values of `indices` as x instead of an axis.
+        metric: String,
+        /// The runs.
+        of: Select,
+        /// The axis that is x, e.g. `model.layers`.
+        #[serde(default)]
+        over: Option<String>,
+        /// Only x of at least this.
+        #[serde(default)]
+        from: Option<f64>,
+        /// Values of `{i}`.
+        #[serde(default)]
+        indices: Vec<u64>,
+        /// x itself instead of ln x (a slope per layer).
+        #[serde(default)]
+        linear_x: bool,
+    },
+    /// Share of seeds where `metric` is 1 (`stalled`, `diverged`), with an exact (Clopper–Pearson) interval.
+    Fraction {
+        /// A 0/1 metric.
+        metric: String,
+        /// The runs.
+        of: Select,
+        /// Second side whose best cell is taken for open axes; `of`'s own best otherwise.
+        #[serde(default)]
+        at_best_of: Option<Select>,
+    },
+    /// exp of the mean over seeds of ln(first step at which `of`'s curve is at or below the final value of
+    /// `reference`'s curve, over the reference's steps). A run that never gets there counts as its last step
+    /// and the claim cannot be reproduced by it.
+    StepsRatio {
+        /// A curve, e.g. `val_loss`.
+        curve: String,
+        /// The side that should be faster.
+        of: Select,
+        /// The side whose final value is the target.
+        reference: Select,
+        /// How open axes are chosen.
+        at: At,
+    },
+}
+
+/// The effects that reproduce a claim. An interval inside reproduces, one outside refutes, else inconclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Expect {
+    /// Effect > value.
+    Above(f64),
+    /// Effect < value.
+    Below(f64),
+    /// low < effect < high: equivalence, by two one-sided tests.
+    Within([f64; 2]),
+}
+
+/// What the judge says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The interval lies inside what is expected.
+    Reproduced,
+    /// The interval lies outside.
+    Refuted,
+    /// It does neither, or data are missing.
+    Inconclusive,
+}
+
+/// A judged claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The claim's id.
+    pub id: String,
+    /// The paper's claim.
+    pub paper_claim: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is inconclusive without data: `tier`, `no data`, …
+    pub why: Option<String>,
+    /// The effect, where there is one.
+    pub effect: Option<f64>,
+    /// The simultaneous 95 % interval (Holm over the suite) that decided the verdict.
+    pub interval: Option<[f64; 2]>,
+    /// Seeds.
+    pub n: usize,
+    /// The cell(s) that the selection seeds chose, for the reader, e.g. `schedule.peak_lr=0.006`.
+    pub at: Option<String>,
+}
