@@ -175,3 +175,12 @@ impl fmt::Display for Spec {
         write!(f, ")")
     }
 }
+
+/// Builds the thing that `spec` names from its section's table. Errors name `section.key`.
+pub fn build<B>(section: &str, table: &'static [Entry<B>], spec: &Spec) -> Result<B, Invalid> {
+    let entry = table.iter().find(|e| e.name == spec.name).ok_or_else(|| {
+        let names: Vec<&str> = table.iter().map(|e| e.name).collect();
+        Invalid::new(section, format!("unknown name {}; allowed: {}", spec.name, names.join(", ")))
+    })?;
+    (entry.build)(&spec.params).map_err(|e| Invalid::new(format!("{section}.{}", e.key), e.message))
+}

@@ -1,0 +1,138 @@
+//! The ops of a graph. [`crate::reference`] defines what each computes.
+
+use super::{Graph, TensorId};
+use crate::ops::{Activation, Attention};
+use crate::update::UpdateExpr;
+
+/// An op with its static attributes. Inputs and outputs are listed as `inputs → outputs`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// x\[N,K\], w\[K,M\], (bias\[M\]), (residual\[N,M\]) → y\[N,M\] = (bias or 0) + x·w (+ residual).
+    Linear {
+        /// Has a bias input.
+        bias: bool,
+        /// Has a residual input.
+        residual: bool,
+    },
+    /// dy\[N,M\], w\[K,M\], (add\[N,K\]) → dx\[N,K\] = dy·wᵀ (+ add).
+    LinearDx {
+        /// Has an `add` input.
+        add: bool,
+    },
+    /// x\[N,K\], dy\[N,M\] → dw\[K,M\] = xᵀ·dy.
+    LinearDw,
+    /// x\[N,K\], w\[M,K\] → y\[N,M\] = x·wᵀ: a tied head.
+    LinearTied,
+    /// dy\[N,M\], w\[M,K\], (add\[N,K\]) → dx\[N,K\] = dy·w (+ add).
+    LinearTiedDx {
+        /// Has an `add` input.
+        add: bool,
+    },
+    /// x\[N,K\], dy\[N,M\] → dw\[M,K\] = dyᵀ·x.
+    LinearTiedDw,
+    /// x\[N,C\], γ\[C\], β\[C\] → y\[N,C\], mean\[N\], rstd\[N\].
+    LayerNorm {
+        /// Added to the variance.
+        eps: f64,
+    },
+    /// x, γ, mean, rstd, dy, (add) → dx.
+    LayerNormDx {
+        /// Has an `add` input.
+        add: bool,
+    },
+    /// x, mean, rstd, dy → dγ, dβ.
+    LayerNormDparams,
+    /// qkv\[N,3C\] → out\[N,C\], probs\[B,H,T,T\].
+    Attention(Attention),
+    /// qkv, probs, dout → dqkv, scratch\[T,T\].
+    AttentionBackward(Attention),
+    /// x → f(x).
+    Activation(Activation),
+    /// x, dy → f'(x)·dy.
+    ActivationBackward(Activation),
+    /// tokens\[N\], table\[V,C\], (positions\[T,C\]) → x\[N,C\].
+    Embedding {
+        /// Has a positions input.
+        positions: bool,
+    },
+    /// tokens\[N\], dx\[N,C\] → dtable\[V,C\].
+    EmbeddingBackward,
+    /// x\[N,·\] seen as rows of the output's length → column sums.
+    ColumnSum,
+    /// logits\[N,V\], targets\[N\] → loss\[1\] (mean, nats), losses\[N\], lse\[N\].
+    CrossEntropy {
+        /// Label smoothing.
+        smoothing: f64,
+    },
+    /// logits, targets, lse, dloss\[1\] → dlogits.
+    CrossEntropyBackward {
+        /// Label smoothing.
+        smoothing: f64,
+    },
+    /// a, b → a + b.
+    Add,
+    /// a, b → a · b.
+    Mul,
+    /// a → s·a.
+    Scale(f64),
+    /// x → y, mask: each element kept with probability 1 − rate and scaled by 1/(1 − rate), drawn from
+    /// (the run's seed, stream, step, element).
+    Dropout {
+        /// Share dropped, in \[0, 1).
+        rate: f64,
+        /// Stream of the run's seed.
+        stream: u32,
+    },
+    /// x → (1).
+    Ones,
+    /// x → \[1\] = Σx².
+    SumSquares,
+    /// x → \[1\] = the square root of the flat gradient's Σg²; no inputs: reads the gradient buffer.
+    GradNorm,
+    /// state, x → state ← state + rate·(x − state). The output is the state itself.
+    Ema {
+        /// Weight of the new value.
+        rate: f64,
+    },
+    /// grad norm\[1\] → the flat parameter buffer and the optimizer's states, in place.
+    Update {
+        /// The optimizer.
+        expr: UpdateExpr,
+        /// Largest gradient norm; `None` does not clip.
+        clip: Option<f64>,
+    },
+}
+
+/// A node: an op on tensors.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The op.
+    pub op: Op,
+    /// In the order that [`Op`] states.
+    pub inputs: Vec<TensorId>,
+    /// In the order that [`Op`] states.
+    pub outputs: Vec<TensorId>,
+}
+
+impl Node {
+    /// Floating point operations of its matrix products for one run; other ops count as nothing.
+    /// Causal attention counts the terms that are computed.
+    pub fn gemm_flops(&self, graph: &Graph) -> u64 {
+        let len = |i: usize| graph.tensor(self.inputs[i]).len() as u64;
+        let pairs = |a: &Attention| {
+            let t = a.seq as u64;
+            let terms = if a.causal { t * (t + 1) / 2 } else { t * t };
+            terms * (a.batch * a.width()) as u64
+        };
+        match &self.op {
+            Op::Linear { .. } => 2 * len(0) * graph.tensor(self.inputs[1]).width() as u64,
+            Op::LinearDx { .. } => 2 * len(0) * graph.tensor(self.inputs[1]).shape[0] as u64,
+            Op::LinearTied => 2 * len(0) * graph.tensor(self.inputs[1]).shape[0] as u64,
+            Op::LinearTiedDx { .. } => 2 * len(0) * graph.tensor(self.inputs[1]).width() as u64,
+            Op::LinearDw | Op::LinearTiedDw => 2 * len(0) * graph.tensor(self.inputs[1]).width() as u64,
+            Op::Attention(a) => 4 * pairs(a),
+            Op::AttentionBackward(a) => 8 * pairs(a),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Memory is planned once: one arena, tensors of an entry that are never alive together share space.
+
+use super::{Graph, Node, Op, Role, TensorId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Elements that keep every tensor and every run on a 64-byte boundary.
+const ALIGN: usize = 16;
+
+pub(crate) fn padded(len: usize) -> usize {
+    len.div_ceil(ALIGN) * ALIGN
+}
+
+/// An entry point of a [`Program`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryId(pub(crate) usize);
+
+/// Where a tensor lies in the arena: run r at `offset + r·run_stride`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) offset: usize,
+    pub(crate) run_stride: usize,
+    pub(crate) len: usize,
+    /// Length of the last axis.
+    pub(crate) width: usize,
+}
+
+/// A node with its operands' places.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Slot>,
+    pub(crate) outputs: Vec<Slot>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) steps: Vec<Step>,
+    /// Tensors that may be read after the entry ran.
+    pub(crate) kept: BTreeMap<TensorId, Slot>,
+    pub(crate) gemm_flops: u64,
+}
+
+/// A graph with its memory plan: what a [`super::Session`] replays.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) graph: Graph,
+    pub(crate) runs: usize,
+    pub(crate) entries: Vec<Entry>,
+    /// Parameters, gradients, states, inputs: the same place in every entry.
+    pub(crate) fixed: BTreeMap<TensorId, Slot>,
+    /// Elements of one run's flat parameter buffer, padding included.
+    pub(crate) flat_len: usize,
+    pub(crate) param_base: usize,
+    pub(crate) grad_base: usize,
+    /// Start of optimizer state s: `state_base + s·runs·flat_len`.
+    pub(crate) state_base: usize,
+    pub(crate) optimizer_states: usize,
+    pub(crate) arena_len: usize,
+    pub(crate) tokens: BTreeMap<TensorId, Slot>,
+    pub(crate) tokens_len: usize,
+}
+
+impl Graph {
+    /// Plans memory for `runs` runs and the given entry points. Each entry computes its roots and what they
+    /// need, in the order of the nodes; roots stay readable after it ran.
+    pub fn compile(self, runs: usize, entries: &[(&str, &[TensorId])]) -> Program {
+        let mut plan = Program {
+            runs,
+            entries: Vec::new(),
+            fixed: BTreeMap::new(),
+            flat_len: 0,
+            param_base: 0,
+            grad_base: 0,
+            state_base: 0,
+            optimizer_states: self.optimizer_states(),
+            arena_len: 0,
+            tokens: BTreeMap::new(),
+            tokens_len: 0,
+            graph: self,
+        };
+        plan.place_fixed();
+        let base = plan.arena_len;
+        for (name, roots) in entries {
+            let entry = plan.plan_entry(name, roots, base);
+            plan.entries.push(entry);
+        }
+        plan
+    }
+
+    fn optimizer_states(&self) -> usize {
+        let states = |node: &Node| match &node.op {
+            Op::Update { expr, .. } => expr.states,
+            _ => 0,
+        };
+        self.nodes.iter().map(states).max().unwrap_or(0)
+    }
+}
+
+impl Program {
+    /// Finds an entry by name.
+    pub fn entry(&self, name: &str) -> Option<EntryId> {
+        self.entries.iter().position(|e| e.name == name).map(EntryId)
+    }
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+    /// Runs R of the cohort.
+    pub fn runs(&self) -> usize {
+        self.runs
+    }
+    /// Bytes of the arena in f32.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_len * size_of::<f32>()
+    }
+    /// Floating point operations of an entry's matrix products for one run.
+    pub fn gemm_flops(&self, entry: EntryId) -> u64 {
+        self.entries[entry.0].gemm_flops
+    }
+    /// State buffers of the optimizer.
+    pub fn optimizer_states(&self) -> usize {
+        self.optimizer_states
+    }
+
+    fn place_fixed(&mut self) {
+        let mut at = 0;
+        let params = self.graph.params.clone();
+        let mut offsets = Vec::new();
+        for (param, _) in &params {
+            offsets.push(at);
+            at += padded(self.graph.tensor(*param).len());
+        }
+        self.flat_len = at;
+        self.grad_base = self.runs * at;
+        self.state_base = 2 * self.runs * at;
+        for ((param, grad), offset) in params.iter().zip(offsets) {
+            let slot = self.slot(*param, offset, self.flat_len);
+            self.fixed.insert(*param, slot);
+            self.fixed.insert(*grad, Slot { offset: slot.offset + self.grad_base, ..slot });
+        }
+        let mut next = (2 + self.optimizer_states) * self.runs * self.flat_len;
+        let mut next_token = 0;
+        for index in 0..self.graph.tensors.len() {
+            let id = TensorId(index as u32);
+            let tensor = self.graph.tensor(id);
+            let (role, stride) = (tensor.role, padded(tensor.len()));
+            match role {
+                Role::State | Role::Input => {
+                    let slot = self.slot(id, next, stride);
+                    self.fixed.insert(id, slot);
+                    next += stride * self.runs;
+                }
+                Role::Tokens => {
+                    let slot = self.slot(id, next_token, stride);
+                    self.tokens.insert(id, slot);
+                    next_token += stride * self.runs;
+                }
+                Role::Param | Role::Grad | Role::Value => {}
+            }
+        }
+        self.arena_len = next;
+        self.tokens_len = next_token;
+    }
+
+    fn slot(&self, id: TensorId, offset: usize, run_stride: usize) -> Slot {
+        let tensor = self.graph.tensor(id);
+        Slot { offset, run_stride, len: tensor.len(), width: tensor.width() }
+    }
+
+    /// Nodes that `roots` need, in order.
+    fn reachable(&self, roots: &[TensorId]) -> Vec<usize> {
+        let mut wanted: BTreeSet<TensorId> = roots.iter().copied().collect();
+        let mut picked = Vec::new();
+        for (index, node) in self.graph.nodes.iter().enumerate().rev() {
+            if node.outputs.iter().any(|o| wanted.contains(o)) {
+                wanted.extend(&node.inputs);
+                picked.push(index);
+            }
+        }
+        picked.reverse();
+        picked
+    }
+
+    fn plan_entry(&mut self, name: &str, roots: &[TensorId], base: usize) -> Entry {
+        let picked = self.reachable(roots);
+        let mut last_use: BTreeMap<TensorId, usize> = BTreeMap::new();
+        for (at, &index) in picked.iter().enumerate() {
+            let node = &self.graph.nodes[index];
+            for id in node.inputs.iter().chain(&node.outputs) {
+                last_use.insert(*id, at);
+            }
+        }
+        for root in roots {
+            last_use.insert(*root, usize::MAX);
+        }
+        let mut space = Space::new(base);
+        let mut placed: BTreeMap<TensorId, Slot> = BTreeMap::new();
+        let mut steps = Vec::new();
+        for (at, &index) in picked.iter().enumerate() {
+            let node = self.graph.nodes[index].clone();
+            for id in &node.outputs {
+                if self.graph.tensor(*id).role == Role::Value && !placed.contains_key(id) {
+                    let stride = padded(self.graph.tensor(*id).len());
+                    let offset = space.take(stride * self.runs);
+                    placed.insert(*id, self.slot(*id, offset, stride));
+                }
+            }
+            let find = |id: &TensorId| {
+                let slot = placed.get(id).or_else(|| self.fixed.get(id)).or_else(|| self.tokens.get(id));
+                *slot.unwrap_or_else(|| panic!("{} is used before it is computed", self.graph.tensor(*id).name))
+            };
+            steps.push(Step {
+                op: node.op.clone(),
+                inputs: node.inputs.iter().map(find).collect(),
+                outputs: node.outputs.iter().map(find).collect(),
+            });
+            for id in node.inputs.iter().chain(&node.outputs) {
+                if last_use[id] == at
+                    && let Some(slot) = placed.get(id)
+                {
+                    space.give(slot.offset, slot.run_stride * self.runs);
+                    // A tensor may be both input and output: give its space back once.
+                    last_use.insert(*id, usize::MAX - 1);
+                }
+            }
+        }
+        self.arena_len = self.arena_len.max(space.end);
+        let gemm_flops = picked.iter().map(|&i| self.graph.nodes[i].gemm_flops(&self.graph)).sum();
+        let kept = roots.iter().filter_map(|r| placed.get(r).map(|s| (*r, *s))).collect();
+        Entry { name: name.to_string(), steps, kept, gemm_flops }
+    }
+}
+
+/// Best-fit allocation of arena space; free neighbours are merged.
+struct Space {
+    free: BTreeMap<usize, usize>,
+    end: usize,
+}
+
+impl Space {
+    fn new(base: usize) -> Self {
+        Self { free: BTreeMap::new(), end: base }
+    }
+
+    fn take(&mut self, len: usize) -> usize {
+        let best = self.free.iter().filter(|(_, l)| **l >= len).min_by_key(|(_, l)| **l).map(|(o, l)| (*o, *l));
+        if let Some((offset, free)) = best {
+            self.free.remove(&offset);
+            if free > len {
+                self.free.insert(offset + len, free - len);
+            }
+            return offset;
+        }
+        // Grow the last free piece if it touches the end.
+        if let Some((&offset, &free)) = self.free.last_key_value()
+            && offset + free == self.end
+        {
+            self.free.remove(&offset);
+            self.end = offset + len;
+            return offset;
+        }
+        let offset = self.end;
+        self.end += len;
+        offset
+    }
+
+    fn give(&mut self, mut offset: usize, mut len: usize) {
+        if len == 0 {
+            return;
+        }
+        if let Some((&before, &free)) = self.free.range(..offset).next_back()
+            && before + free == offset
+        {
+            self.free.remove(&before);
+            (offset, len) = (before, free + len);
+        }
+        if let Some(free) = self.free.remove(&(offset + len)) {
+            len += free;
+        }
+        self.free.insert(offset, len);
+    }
+}

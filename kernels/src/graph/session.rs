@@ -1,0 +1,292 @@
+//! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
+
+use super::plan::{Slot, Step};
+use super::{EntryId, Op, Program, TensorId};
+use crate::aligned::Aligned;
+use crate::ops::{CrossEntropy, MatMul, Ops, Start};
+use crate::real::Real;
+use crate::rng::Stream;
+use std::sync::Arc;
+
+/// States an update expression may have.
+const MAX_STATES: usize = 8;
+
+/// Parameters, states and activations of R runs, and the device that computes them.
+pub struct Session<T: Real, K: Ops<T>> {
+    program: Arc<Program>,
+    ops: K,
+    arena: Aligned<T>,
+    tokens: Aligned<u32>,
+    /// Host scalars of the optimizer \[R\]\[scalars\].
+    scalars: Vec<Vec<T>>,
+    /// Seed of each run's per-step randomness.
+    seeds: Vec<u64>,
+    /// Counter of the per-step randomness.
+    step: u32,
+    active: Vec<bool>,
+}
+
+impl<T: Real, K: Ops<T>> Session<T, K> {
+    /// A zeroed arena for the program.
+    pub fn new(program: Arc<Program>, ops: K) -> Self {
+        let runs = program.runs;
+        Self {
+            arena: Aligned::zeroed(program.arena_len),
+            tokens: Aligned::zeroed(program.tokens_len),
+            scalars: vec![Vec::new(); runs],
+            seeds: vec![0; runs],
+            step: 0,
+            active: vec![true; runs],
+            program,
+            ops,
+        }
+    }
+    /// What is replayed.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+    /// The optimizer's host scalars of the next update of run `r`.
+    pub fn set_scalars(&mut self, r: usize, scalars: &[T]) {
+        self.scalars[r].clear();
+        self.scalars[r].extend_from_slice(scalars);
+    }
+    /// Seed and counter of per-step randomness.
+    pub fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {
+        self.seeds[r] = seed;
+        self.step = step;
+    }
+    /// An inactive run idles: its memory is left as it is.
+    pub fn set_active(&mut self, r: usize, active: bool) {
+        self.active[r] = active;
+    }
+
+    fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
+        let kept = entry.and_then(|e| self.program.entries[e.0].kept.get(&id));
+        *kept
+            .or_else(|| self.program.fixed.get(&id))
+            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.program.graph.tensor(id).name))
+    }
+    fn range(slot: Slot, r: usize) -> std::ops::Range<usize> {
+        let start = slot.offset + r * slot.run_stride;
+        start..start + slot.len
+    }
+    /// A parameter, gradient, state or input of run `r`.
+    pub fn get(&self, id: TensorId, r: usize) -> &[T] {
+        &self.arena[Self::range(self.place(id, None), r)]
+    }
+    /// The same, for writing.
+    pub fn get_mut(&mut self, id: TensorId, r: usize) -> &mut [T] {
+        let range = Self::range(self.place(id, None), r);
+        &mut self.arena[range]
+    }
+    /// A root of `entry` after it ran, valid until another entry runs.
+    pub fn output(&self, entry: EntryId, id: TensorId, r: usize) -> &[T] {
+        &self.arena[Self::range(self.place(id, Some(entry)), r)]
+    }
+    /// Token ids of run `r`, for writing.
+    pub fn tokens_mut(&mut self, id: TensorId, r: usize) -> &mut [u32] {
+        let range = Self::range(self.program.tokens[&id], r);
+        &mut self.tokens[range]
+    }
+    /// The flat parameter buffer of run `r`, padding included.
+    pub fn flat_params(&self, r: usize) -> &[T] {
+        let (len, base) = (self.program.flat_len, self.program.param_base);
+        &self.arena[base + r * len..base + (r + 1) * len]
+    }
+    /// Optimizer state `s` of run `r`, laid out as the flat parameters.
+    pub fn optimizer_state(&self, s: usize, r: usize) -> &[T] {
+        let range = self.state_range(s, r);
+        &self.arena[range]
+    }
+    /// The same, for writing.
+    pub fn optimizer_state_mut(&mut self, s: usize, r: usize) -> &mut [T] {
+        let range = self.state_range(s, r);
+        &mut self.arena[range]
+    }
+    fn state_range(&self, s: usize, r: usize) -> std::ops::Range<usize> {
+        assert!(s < self.program.optimizer_states, "optimizer state {s}");
+        let start = self.program.state_base + (s * self.program.runs + r) * self.program.flat_len;
+        start..start + self.program.flat_len
+    }
+
+    /// Runs an entry for all active runs.
+    pub fn run(&mut self, entry: EntryId) {
+        let program = Arc::clone(&self.program);
+        for step in &program.entries[entry.0].steps {
+            for r in 0..program.runs {
+                if self.active[r] {
+                    self.execute(step, r);
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, step: &Step, r: usize) {
+        let operands = Operands { base: self.arena.as_mut_ptr(), tokens: self.tokens.as_ptr(), step, r };
+        match &step.op {
+            Op::Update { expr, clip } => self.update(expr, *clip, operands),
+            Op::GradNorm => {
+                let start = self.program.grad_base + r * self.program.flat_len;
+                let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
+                operands.output(0)[0] = squares.sqrt();
+            }
+            Op::Dropout { rate, stream } => dropout(*rate, Stream::new(self.seeds[r], *stream), self.step, operands),
+            _ => compute(&self.ops, operands),
+        }
+    }
+
+    fn update(&mut self, expr: &crate::update::UpdateExpr, clip: Option<f64>, operands: Operands<'_, T>) {
+        let (len, r, runs) = (self.program.flat_len, operands.r, self.program.runs);
+        let norm = operands.input(0)[0];
+        let scale = clip.map(T::from_f64).filter(|c| norm > *c).map(|c| c / norm);
+        let at = |start: usize| start + r * len;
+        // SAFETY: parameters, gradients and each state are disjoint ranges of the arena, borrowed uniquely.
+        unsafe {
+            let base = operands.base;
+            let param = std::slice::from_raw_parts_mut(base.add(at(self.program.param_base)), len);
+            let grad = std::slice::from_raw_parts(base.add(at(self.program.grad_base)), len);
+            let mut states: [&mut [T]; MAX_STATES] = Default::default();
+            assert!(expr.states <= MAX_STATES, "an update has at most {MAX_STATES} states");
+            for (s, state) in states.iter_mut().enumerate().take(expr.states) {
+                let start = at(self.program.state_base + s * runs * len);
+                *state = std::slice::from_raw_parts_mut(base.add(start), len);
+            }
+            self.ops.update(expr, &self.scalars[r], scale, param, grad, &mut states[..expr.states]);
+        }
+    }
+}
+
+/// The operands of one step of one run, as slices of the arena.
+struct Operands<'s, T> {
+    base: *mut T,
+    tokens: *const u32,
+    step: &'s Step,
+    r: usize,
+}
+
+impl<'s, T: Real> Operands<'s, T> {
+    fn input(&self, i: usize) -> &'s [T] {
+        let slot = self.step.inputs[i];
+        // SAFETY: the plan keeps slots inside the arena; inputs are not written while a step runs, save for
+        // `Ema`, which does not read its state through here.
+        unsafe { std::slice::from_raw_parts(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
+    }
+    fn token_input(&self, i: usize) -> &'s [u32] {
+        let slot = self.step.inputs[i];
+        // SAFETY: as above, in the token buffer.
+        unsafe { std::slice::from_raw_parts(self.tokens.add(slot.offset + self.r * slot.run_stride), slot.len) }
+    }
+    fn width(&self, i: usize) -> usize {
+        self.step.inputs[i].width
+    }
+    #[expect(clippy::mut_from_ref, reason = "outputs of a step are disjoint slots of the arena")]
+    fn output(&self, i: usize) -> &'s mut [T] {
+        let slot = self.step.outputs[i];
+        // SAFETY: the plan gives live tensors disjoint slots, and each output is asked for once.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
+    }
+}
+
+fn dropout<T: Real>(rate: f64, stream: Stream, step: u32, o: Operands<'_, T>) {
+    let (x, y, mask) = (o.input(0), o.output(0), o.output(1));
+    let kept = T::from_f64(1.0 / (1.0 - rate));
+    for i in 0..x.len() {
+        let keep = f64::from(stream.uniform(step, i as u64)) >= rate;
+        mask[i] = if keep { kept } else { T::ZERO };
+        y[i] = x[i] * mask[i];
+    }
+}
+
+fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
+    match &o.step.op {
+        Op::Linear { .. }
+        | Op::LinearDx { .. }
+        | Op::LinearDw
+        | Op::LinearTied
+        | Op::LinearTiedDx { .. }
+        | Op::LinearTiedDw => product(ops, &o),
+        Op::LayerNorm { .. } | Op::LayerNormDx { .. } | Op::LayerNormDparams => norm(ops, &o),
+        Op::Attention(shape) => ops.attention(shape, o.input(0), o.output(0), o.output(1)),
+        Op::AttentionBackward(shape) => {
+            ops.attention_backward(shape, o.input(0), o.input(1), o.input(2), o.output(0), o.output(1));
+        }
+        Op::Activation(f) => ops.activation(*f, o.input(0), o.output(0)),
+        Op::ActivationBackward(f) => ops.activation_backward(*f, o.input(0), o.input(1), o.output(0)),
+        Op::Embedding { positions } => {
+            let positions = positions.then(|| o.input(2));
+            ops.embedding(o.width(1), o.token_input(0), o.input(1), positions, o.output(0));
+        }
+        Op::EmbeddingBackward => ops.embedding_backward(o.width(1), o.token_input(0), o.input(1), o.output(0)),
+        Op::ColumnSum => {
+            let out = o.output(0);
+            ops.column_sum(out.len(), o.input(0), out);
+        }
+        Op::CrossEntropy { smoothing } => {
+            let (loss, losses) = (o.output(0), o.output(1));
+            ops.cross_entropy(&entropy_shape(&o, *smoothing), o.input(0), o.token_input(1), losses, o.output(2));
+            loss[0] = ops.sum(losses) / T::from_f64(losses.len() as f64);
+        }
+        Op::CrossEntropyBackward { smoothing } => {
+            let shape = entropy_shape(&o, *smoothing);
+            let scale = o.input(3)[0] / T::from_f64(shape.rows as f64);
+            ops.cross_entropy_backward(&shape, o.input(0), o.token_input(1), o.input(2), scale, o.output(0));
+        }
+        Op::Add => ops.add(o.input(0), o.input(1), o.output(0)),
+        Op::Mul => ops.mul(o.input(0), o.input(1), o.output(0)),
+        Op::Scale(s) => ops.scale(T::from_f64(*s), o.input(0), o.output(0)),
+        Op::Ones => o.output(0).fill(T::ONE),
+        Op::SumSquares => o.output(0)[0] = ops.sum_squares(o.input(0)),
+        Op::Ema { rate } => {
+            let (x, state, rate) = (o.input(1), o.output(0), T::from_f64(*rate));
+            for (s, &x) in state.iter_mut().zip(x) {
+                *s = rate.mul_add(x - *s, *s);
+            }
+        }
+        Op::Update { .. } | Op::GradNorm | Op::Dropout { .. } => unreachable!("executed by the session"),
+    }
+}
+
+fn entropy_shape<T: Real>(o: &Operands<'_, T>, smoothing: f64) -> CrossEntropy {
+    let vocab = o.width(0);
+    CrossEntropy { rows: o.step.inputs[0].len / vocab, vocab, smoothing }
+}
+
+/// The products of a linear layer, forward and backward.
+fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
+    let (a, b, c) = (o.input(0), o.input(1), o.output(0));
+    let (first, second, out) = (o.width(0), o.width(1), o.step.outputs[0].width);
+    let rows = a.len() / first;
+    let added = |present: bool| present.then(|| o.input(2));
+    match &o.step.op {
+        Op::Linear { bias, residual } => {
+            let start = if *bias { Start::Bias(o.input(2)) } else { Start::Zero };
+            let residual = residual.then(|| o.input(2 + usize::from(*bias)));
+            ops.matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
+        }
+        Op::LinearDx { add } => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
+        Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, Start::Zero, None, c),
+        Op::LinearTied => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
+        Op::LinearTiedDx { add } => ops.matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),
+        // dw[M,K] = dyᵀ·x: the operands change places.
+        Op::LinearTiedDw => ops.matmul(&MatMul::tn(second, first, rows), b, a, Start::Zero, None, c),
+        _ => unreachable!("not a product"),
+    }
+}
+
+fn norm<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
+    let width = o.width(0);
+    match &o.step.op {
+        Op::LayerNorm { eps } => {
+            let (y, mean, rstd) = (o.output(0), o.output(1), o.output(2));
+            ops.layer_norm(width, *eps, o.input(0), o.input(1), o.input(2), y, mean, rstd);
+        }
+        Op::LayerNormDx { add } => {
+            let add = add.then(|| o.input(5));
+            ops.layer_norm_dx(width, o.input(0), o.input(1), o.input(2), o.input(3), o.input(4), add, o.output(0));
+        }
+        Op::LayerNormDparams => {
+            ops.layer_norm_dparams(width, o.input(0), o.input(1), o.input(2), o.input(3), o.output(0), o.output(1));
+        }
+        _ => unreachable!("not a norm"),
+    }
+}

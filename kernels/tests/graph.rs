@@ -1,0 +1,280 @@
+//! Graphs: derived gradients against finite differences in f64, cohorts against runs alone, gradients to
+//! inputs, state, per-step randomness and several entry points.
+
+use preheat_kernels::graph::{Graph, Program, Session, ShapeError, TensorId};
+use preheat_kernels::ops::{Activation, Attention};
+use preheat_kernels::reference::Reference;
+use preheat_kernels::rng::Stream;
+use preheat_kernels::update::UpdateBuilder;
+use std::sync::Arc;
+
+type F64 = Session<f64, Reference>;
+
+fn fill(out: &mut [f64], seed: u64, stream: u32) {
+    let mut values = vec![0.0f32; out.len()];
+    Stream::new(seed, stream).fill_normal(0, &mut values);
+    for (x, v) in out.iter_mut().zip(values) {
+        *x = 0.5 * f64::from(v);
+    }
+}
+
+/// A graph under test: the loss is Σy² over `y` unless the builder made its own.
+struct Case {
+    graph: Graph,
+    tokens: Vec<(TensorId, u32)>,
+    wrt: Vec<TensorId>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { graph: Graph::new(), tokens: Vec::new(), wrt: Vec::new() }
+    }
+    fn input(&mut self, shape: &[usize]) -> TensorId {
+        let id = self.graph.input("x", shape);
+        self.wrt.push(id);
+        id
+    }
+    fn tokens(&mut self, len: usize, vocab: u32) -> TensorId {
+        let id = self.graph.tokens("tokens", len);
+        self.tokens.push((id, vocab));
+        id
+    }
+    /// A scalar that depends on every element of `y` in its own way: cross-entropy over its rows.
+    fn scalar(&mut self, y: TensorId) -> TensorId {
+        let (rows, width) = (self.graph.tensor(y).rows(), self.graph.tensor(y).width());
+        let targets = self.tokens(rows, width as u32);
+        self.graph.cross_entropy(y, targets, 0.1).unwrap().0
+    }
+
+    /// Central differences against the derived gradients, for every element of every parameter and input.
+    fn check(mut self, loss: TensorId) {
+        let grads = self.graph.backward(loss, &self.wrt);
+        let places: Vec<TensorId> = self.graph.params().chain(self.wrt.iter().copied()).collect();
+        let derived: Vec<TensorId> = places.iter().map(|p| grads.get(*p).expect("the loss depends on it")).collect();
+        let mut roots = vec![loss];
+        roots.extend(&derived);
+        let program = Arc::new(self.graph.compile(1, &[("loss", &[loss]), ("gradients", &roots)]));
+        let mut session = F64::new(Arc::clone(&program), Reference);
+        for (i, id) in places.iter().enumerate() {
+            fill(session.get_mut(*id, 0), 5, i as u32);
+        }
+        for (id, vocab) in &self.tokens {
+            for (i, t) in session.tokens_mut(*id, 0).iter_mut().enumerate() {
+                *t = (i as u32 * 7 + 3) % vocab;
+            }
+        }
+        session.set_randomness(0, 11, 4);
+        let (loss_entry, both) = (program.entry("loss").unwrap(), program.entry("gradients").unwrap());
+        session.run(both);
+        let derived: Vec<Vec<f64>> = derived.iter().map(|g| read(&session, &program, *g, both)).collect();
+        for (id, derived) in places.iter().zip(&derived) {
+            for (i, &expected) in derived.iter().enumerate() {
+                let x = session.get(*id, 0)[i];
+                let mut at = |x: f64| {
+                    session.get_mut(*id, 0)[i] = x;
+                    session.run(loss_entry);
+                    session.output(loss_entry, loss, 0)[0]
+                };
+                let h = 1e-5;
+                let numeric = (at(x + h) - at(x - h)) / (2.0 * h);
+                at(x);
+                let name = &program.graph().tensor(*id).name;
+                assert!(
+                    (numeric - expected).abs() <= 1e-8 + 1e-6 * expected.abs(),
+                    "{name}[{i}]: {numeric} against {expected}"
+                );
+            }
+        }
+    }
+}
+
+fn read(session: &F64, program: &Program, id: TensorId, entry: preheat_kernels::graph::EntryId) -> Vec<f64> {
+    let flat = program.graph().params().any(|p| program.graph().grad_of(p) == Some(id));
+    if flat { session.get(id, 0).to_vec() } else { session.output(entry, id, 0).to_vec() }
+}
+
+#[test]
+fn linear_with_bias_and_residual() {
+    let mut c = Case::new();
+    let (x, r) = (c.input(&[5, 7]), c.input(&[5, 3]));
+    let (w, b) = (c.graph.param("w", &[7, 3]), c.graph.param("b", &[3]));
+    let y = c.graph.linear(x, w, Some(b), Some(r)).unwrap();
+    let loss = c.scalar(y);
+    c.check(loss);
+}
+
+#[test]
+fn layer_norm_on_a_branch_and_the_residual_stream() {
+    let mut c = Case::new();
+    let x = c.input(&[4, 9]);
+    let (g, b, w) = (c.graph.param("g", &[9]), c.graph.param("b", &[9]), c.graph.param("w", &[9, 9]));
+    let h = c.graph.layer_norm(x, g, b, 1e-5).unwrap();
+    let y = c.graph.linear(h, w, None, Some(x)).unwrap();
+    let z = c.graph.layer_norm(y, g, b, 1e-5).unwrap();
+    let loss = c.scalar(z);
+    c.check(loss);
+}
+
+#[test]
+fn attention_causal_and_full() {
+    for causal in [true, false] {
+        let mut c = Case::new();
+        let shape = Attention { batch: 2, seq: 5, heads: 2, head_dim: 3, causal };
+        let qkv = c.input(&[10, 18]);
+        let y = c.graph.attention(qkv, shape).unwrap();
+        let loss = c.scalar(y);
+        c.check(loss);
+    }
+}
+
+#[test]
+fn every_activation() {
+    for f in [Activation::Relu, Activation::GeluTanh, Activation::GeluErf, Activation::Tanh] {
+        let mut c = Case::new();
+        let x = c.input(&[3, 11]);
+        let y = c.graph.activation(f, x);
+        let loss = c.scalar(y);
+        c.check(loss);
+    }
+}
+
+#[test]
+fn tied_embedding_with_positions() {
+    let mut c = Case::new();
+    let tokens = c.tokens(12, 7);
+    let (table, positions) = (c.graph.param("table", &[7, 5]), c.graph.param("positions", &[4, 5]));
+    let x = c.graph.embedding(tokens, table, Some(positions)).unwrap();
+    let logits = c.graph.linear_tied(x, table).unwrap();
+    let loss = c.scalar(logits);
+    c.check(loss);
+}
+
+#[test]
+fn pointwise_and_dropout() {
+    let mut c = Case::new();
+    let (a, b) = (c.input(&[3, 8]), c.input(&[3, 8]));
+    let sum = c.graph.add(a, b).unwrap();
+    let product = c.graph.mul(sum, a).unwrap();
+    let square = c.graph.mul(product, product).unwrap();
+    let scaled = c.graph.scale(-0.75, square);
+    let dropped = c.graph.dropout(scaled, 0.3, 2);
+    let loss = c.scalar(dropped);
+    c.check(loss);
+}
+
+/// One linear layer trained by SGD with a running mean of its output: parameters, state, two entries.
+struct Small {
+    program: Arc<Program>,
+    x: TensorId,
+    w: TensorId,
+    targets: TensorId,
+    running: TensorId,
+    loss: TensorId,
+}
+
+fn small(runs: usize) -> Result<Small, ShapeError> {
+    let mut g = Graph::new();
+    let x = g.input("x", &[6, 4]);
+    let targets = g.tokens("targets", 6);
+    let w = g.param("w", &[4, 5]);
+    let running = g.state("running", &[5]);
+    let dropped = g.dropout(x, 0.25, 1);
+    let y = g.linear(dropped, w, None, None)?;
+    let sums = g.column_sum(y);
+    g.ema(running, sums, 0.5)?;
+    let (loss, _) = g.cross_entropy(y, targets, 0.0)?;
+    g.backward(loss, &[]);
+    let norm = g.grad_norm();
+    let mut b = UpdateBuilder::new();
+    let (p, grad, lr) = (b.param(), b.grad(), b.scalar("lr"));
+    let step = b.mul(lr, grad);
+    let new = b.sub(p, step);
+    let done = g.update(norm, b.finish(new, vec![]), Some(0.05));
+    let program = Arc::new(g.compile(runs, &[("train", &[loss, norm, running, done]), ("evaluate", &[loss])]));
+    Ok(Small { program, x, w, targets, running, loss })
+}
+
+fn prepare(s: &Small, session: &mut Session<f32, Reference>, r: usize, seed: u64) {
+    let mut values = vec![0.0f32; 24];
+    Stream::new(seed, 0).fill_normal(0, &mut values);
+    session.get_mut(s.x, r).copy_from_slice(&values);
+    Stream::new(seed, 1).fill_normal(0, &mut values[..20]);
+    session.get_mut(s.w, r).copy_from_slice(&values[..20]);
+    for (i, t) in session.tokens_mut(s.targets, r).iter_mut().enumerate() {
+        *t = ((i as u64 + seed) % 5) as u32;
+    }
+    session.set_scalars(r, &[0.1 * (seed as f32)]);
+}
+
+fn train(s: &Small, session: &mut Session<f32, Reference>, seeds: &[u64], steps: u32) {
+    let (train, evaluate) = (s.program.entry("train").unwrap(), s.program.entry("evaluate").unwrap());
+    for step in 0..steps {
+        for (r, &seed) in seeds.iter().enumerate() {
+            session.set_randomness(r, seed, step);
+        }
+        session.run(train);
+        session.run(evaluate);
+    }
+}
+
+#[test]
+fn a_cohort_has_the_bits_of_runs_alone() {
+    let seeds = [3, 4, 9];
+    let together = small(3).unwrap();
+    let mut cohort = Session::new(Arc::clone(&together.program), Reference);
+    for (r, &seed) in seeds.iter().enumerate() {
+        prepare(&together, &mut cohort, r, seed);
+    }
+    train(&together, &mut cohort, &seeds, 5);
+    let evaluate = together.program.entry("evaluate").unwrap();
+    for (r, &seed) in seeds.iter().enumerate() {
+        let alone = small(1).unwrap();
+        let mut session = Session::new(Arc::clone(&alone.program), Reference);
+        prepare(&alone, &mut session, 0, seed);
+        train(&alone, &mut session, &[seed], 5);
+        assert_eq!(session.get(alone.w, 0), cohort.get(together.w, r));
+        assert_eq!(session.get(alone.running, 0), cohort.get(together.running, r));
+        assert_eq!(session.output(evaluate, alone.loss, 0), cohort.output(evaluate, together.loss, r));
+        assert!(session.get(alone.running, 0).iter().any(|x| *x != 0.0), "the running value moves");
+    }
+    assert_ne!(cohort.get(together.w, 0), cohort.get(together.w, 1), "runs differ by their seeds");
+}
+
+#[test]
+fn an_inactive_run_idles() {
+    let s = small(2).unwrap();
+    let mut session = Session::new(Arc::clone(&s.program), Reference);
+    for r in 0..2 {
+        prepare(&s, &mut session, r, 3);
+    }
+    let before = session.get(s.w, 1).to_vec();
+    session.set_active(1, false);
+    train(&s, &mut session, &[3, 3], 2);
+    assert_eq!(session.get(s.w, 1), before);
+    assert_ne!(session.get(s.w, 0), before);
+}
+
+#[test]
+fn dropout_follows_seed_and_step_alone() {
+    let s = small(1).unwrap();
+    let evaluate = s.program.entry("evaluate").unwrap();
+    let mut session = Session::new(Arc::clone(&s.program), Reference);
+    prepare(&s, &mut session, 0, 3);
+    let mut loss_at = |seed, step| {
+        session.set_randomness(0, seed, step);
+        session.run(evaluate);
+        session.output(evaluate, s.loss, 0)[0]
+    };
+    assert_eq!(loss_at(1, 7), loss_at(1, 7));
+    assert_ne!(loss_at(1, 7), loss_at(1, 8));
+    assert_ne!(loss_at(1, 7), loss_at(2, 7));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[5, 7]);
+    let w = g.param("w", &[6, 3]);
+    let error = g.linear(x, w, None, None).unwrap_err();
+    assert_eq!(error.to_string(), "linear weight: w has shape [6, 3], needed [7, 3]");
+}
