@@ -111,6 +111,10 @@ impl Graph {
     pub fn params(&self) -> impl Iterator<Item = TensorId> + '_ {
         self.params.iter().map(|p| p.0)
     }
+    /// Tensors of one role, in order of declaration.
+    pub fn tensors_with(&self, role: Role) -> Vec<TensorId> {
+        (0..self.tensors.len() as u32).map(TensorId).filter(|id| self.tensor(*id).role == role).collect()
+    }
     /// The gradient tensor of a parameter.
     pub fn grad_of(&self, param: TensorId) -> Option<TensorId> {
         self.params.iter().find(|p| p.0 == param).map(|p| p.1)

@@ -88,6 +88,17 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let range = Self::range(self.program.tokens[&id], r);
         &mut self.tokens[range]
     }
+    /// Two token tensors of run `r`, for writing.
+    pub fn two_tokens_mut(&mut self, a: TensorId, b: TensorId, r: usize) -> (&mut [u32], &mut [u32]) {
+        let (a, b) = (Self::range(self.program.tokens[&a], r), Self::range(self.program.tokens[&b], r));
+        let [a, b] = self.tokens.get_disjoint_mut([a, b]).expect("two tensors do not overlap");
+        (a, b)
+    }
+    /// The flat parameter buffer of run `r`, for writing.
+    pub fn flat_params_mut(&mut self, r: usize) -> &mut [T] {
+        let (len, base) = (self.program.flat_len, self.program.param_base);
+        &mut self.arena[base + r * len..base + (r + 1) * len]
+    }
     /// The flat parameter buffer of run `r`, padding included.
     pub fn flat_params(&self, r: usize) -> &[T] {
         let (len, base) = (self.program.flat_len, self.program.param_base);

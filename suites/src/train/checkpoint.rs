@@ -1,0 +1,54 @@
+//! The bytes of a checkpoint: a JSON head (what was measured so far) and the raw buffers, lengths checked.
+
+use crate::record::{Outcome, Point};
+use crate::run::RunId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const MAGIC: &[u8; 8] = b"PHCKPT01";
+
+/// What a checkpoint says before its buffers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) run: RunId,
+    pub(super) step: u64,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) curves: BTreeMap<String, Vec<Point>>,
+    pub(super) metrics: BTreeMap<String, f64>,
+    /// Elements of each buffer that follows.
+    pub(super) buffers: Vec<usize>,
+}
+
+pub(super) fn encode<'b>(head: &Head, buffers: impl Iterator<Item = &'b [f32]>) -> Vec<u8> {
+    let json = serde_json::to_vec(head).expect("a head has only finite numbers and strings");
+    let mut out = MAGIC.to_vec();
+    out.extend((json.len() as u64).to_le_bytes());
+    out.extend(json);
+    for buffer in buffers {
+        out.extend(buffer.iter().flat_map(|x| x.to_le_bytes()));
+    }
+    out
+}
+
+/// The head and the buffers' bytes. Refuses anything that is not whole.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Head, &[u8]), String> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or("not a checkpoint of this version")?;
+    let (len, rest) = rest.split_first_chunk::<8>().ok_or("a truncated checkpoint")?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| "a truncated checkpoint")?;
+    let (json, rest) = rest.split_at_checked(len).ok_or("a truncated checkpoint")?;
+    let head: Head = serde_json::from_slice(json).map_err(|e| format!("a checkpoint with a broken head: {e}"))?;
+    let needed = head.buffers.iter().try_fold(0usize, |sum, n| sum.checked_add(n.checked_mul(4)?));
+    if needed != Some(rest.len()) {
+        return Err("a truncated checkpoint".into());
+    }
+    Ok((head, rest))
+}
+
+/// Copies the next buffer's bytes into `target`.
+pub(super) fn read_buffer<'b>(bytes: &'b [u8], target: &mut [f32]) -> Result<&'b [u8], String> {
+    let (head, rest) = bytes.split_at_checked(target.len() * 4).ok_or("a checkpoint of another model")?;
+    for (t, chunk) in target.iter_mut().zip(head.chunks_exact(4)) {
+        *t = f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+    }
+    Ok(rest)
+}

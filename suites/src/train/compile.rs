@@ -1,0 +1,88 @@
+//! From a model's forward graph to a program with the entries `train`, `evaluate` and `gradients`.
+
+use crate::models::{Init, Network};
+use preheat_kernels::graph::{EntryId, Program, Session, TensorId};
+use preheat_kernels::ops::Ops;
+use preheat_kernels::real::Real;
+use preheat_kernels::rng::Stream;
+use preheat_kernels::update::UpdateExpr;
+use std::sync::Arc;
+
+/// A network ready to train, with the tensors that the loop reads and writes.
+pub struct Compiled {
+    /// The program.
+    pub program: Arc<Program>,
+    /// Forward, backward, gradient norm and update.
+    pub train: EntryId,
+    /// Forward only.
+    pub evaluate: EntryId,
+    /// Forward and backward, no update; keeps the hidden tensors.
+    pub gradients: EntryId,
+    /// Input tokens \[N\].
+    pub inputs: TensorId,
+    /// Target tokens \[N\].
+    pub targets: TensorId,
+    /// Training loss \[1\]: a root of `train` and `gradients`.
+    pub loss: TensorId,
+    /// Evaluation loss \[1\]: the root of `evaluate`.
+    pub eval_loss: TensorId,
+    /// Global gradient norm \[1\]: a root of `train` and `gradients`.
+    pub grad_norm: TensorId,
+    /// See [`Network::hidden`].
+    pub hidden: Vec<TensorId>,
+    /// See [`Network::ffn_out`].
+    pub ffn_out: Vec<TensorId>,
+    /// Initial values.
+    pub init: Vec<(TensorId, Init)>,
+}
+
+impl Compiled {
+    /// Derives the reverse pass, appends the update and plans memory for `runs` runs.
+    pub fn new(network: Network, expr: UpdateExpr, clip: Option<f64>, runs: usize) -> Self {
+        let Network { mut graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init } = network;
+        graph.backward(loss, &[]);
+        let grad_norm = graph.grad_norm();
+        let done = graph.update(grad_norm, expr, clip);
+        let mut kept = vec![loss, grad_norm];
+        kept.extend(&hidden);
+        let program =
+            Arc::new(graph.compile(
+                runs,
+                &[("train", &[loss, grad_norm, done]), ("evaluate", &[eval_loss]), ("gradients", &kept)],
+            ));
+        let entry = |name| program.entry(name).expect("just compiled");
+        let (train, evaluate, gradients) = (entry("train"), entry("evaluate"), entry("gradients"));
+        Self { program, train, evaluate, gradients, inputs, targets, loss, eval_loss, grad_norm, hidden, ffn_out, init }
+    }
+}
+
+/// Writes the initial values of run `r`: each tensor has its own stream of `seed`, by its place in the list.
+pub fn initialise<T: Real, K: Ops<T>>(session: &mut Session<T, K>, init: &[(TensorId, Init)], r: usize, seed: u64) {
+    for (stream, (id, init)) in init.iter().enumerate() {
+        let target = session.get_mut(*id, r);
+        let values = initial_values(init, target.len(), Stream::new(seed, stream as u32));
+        for (t, v) in target.iter_mut().zip(values) {
+            *t = T::from_f64(f64::from(v));
+        }
+    }
+}
+
+fn initial_values(init: &Init, len: usize, stream: Stream) -> Vec<f32> {
+    let mut values = vec![0.0f32; len];
+    match init {
+        Init::Constant(x) => values.fill(*x),
+        Init::Given(given) => values.copy_from_slice(given),
+        Init::Normal(std) | Init::NormalWithZeroColumns { std, .. } => {
+            stream.fill_normal(0, &mut values);
+            for v in &mut values {
+                *v *= *std as f32;
+            }
+        }
+    }
+    if let Init::NormalWithZeroColumns { width, zero_columns, .. } = init {
+        for row in values.chunks_exact_mut(*width) {
+            row[..*zero_columns].fill(0.0);
+        }
+    }
+    values
+}
