@@ -1,5 +1,7 @@
 //! The CPU device: AVX-512, AVX2+FMA or plain scalar code, chosen at run time, with the same bits.
 
+mod gemm;
+
 use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use crate::reference::Reference;
 use crate::update::UpdateExpr;
@@ -45,7 +47,7 @@ impl Ops<f32> for Cpu {
         residual: Option<&[f32]>,
         c: &mut [f32],
     ) {
-        Reference.matmul(mm, a, b, start, residual, c);
+        gemm::matmul(self.simd, mm, a, b, start, residual, c);
     }
     fn layer_norm(
         &self,

@@ -1,0 +1,188 @@
+//! The microkernel: one tile of C, its accumulators held in registers over a block of terms.
+
+use std::ops::Range;
+
+use super::vector::{MAX_ROWS, Vector};
+
+/// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
+/// a head that rows join one by one, the terms of all rows, a tail that rows leave one by one.
+///
+/// The element of A for row r and term p is `a[r * a_row + p * a_term]`; of B, for column j,
+/// `b[p * b_term + j]`. Rows of B are read in whole vectors.
+pub(super) struct Tile {
+    pub(super) a: *const f32,
+    pub(super) a_row: usize,
+    pub(super) a_term: usize,
+    pub(super) b: *const f32,
+    pub(super) b_term: usize,
+    /// Each step t of the head is one term, of rows `0..=t`.
+    pub(super) head: Range<usize>,
+    /// Terms of all rows.
+    pub(super) body: usize,
+    /// Each step t of the tail is one term, of rows `t..`.
+    pub(super) tail: Range<usize>,
+    /// Where row r's accumulators start: `start[r * start_row..]`, or +0 if null.
+    pub(super) start: *const f32,
+    pub(super) start_row: usize,
+    pub(super) c: *mut f32,
+    /// Distance of rows of C and of the residual.
+    pub(super) c_row: usize,
+    /// Added after the last term; null for none.
+    pub(super) residual: *const f32,
+    /// Columns of the tile.
+    pub(super) columns: usize,
+    /// Row r has `min(columns, diagonal + r)` columns (none if that is negative).
+    pub(super) diagonal: isize,
+}
+
+impl Tile {
+    /// Columns of row r in the tile's vector v.
+    #[inline(always)]
+    fn lanes<V: Vector>(&self, r: usize, v: usize) -> usize {
+        let columns = (self.diagonal + r as isize).clamp(0, self.columns as isize) as usize;
+        columns.saturating_sub(v * V::LANES).min(V::LANES)
+    }
+}
+
+/// Rows of A reached from three-row groups: each group has a pointer, and the address modes do the rest.
+struct Rows {
+    groups: [*const f32; MAX_ROWS / 3],
+    row: usize,
+}
+
+impl Rows {
+    #[inline(always)]
+    fn at(&self, r: usize) -> *const f32 {
+        self.groups[r / 3].wrapping_add(r % 3 * self.row)
+    }
+    #[inline(always)]
+    fn advance(&mut self, by: usize) {
+        for group in &mut self.groups {
+            *group = group.wrapping_add(by);
+        }
+    }
+}
+
+/// One term of rows FROM..TO. Plain loops, no closures: a closure would not inherit the target features.
+#[inline(always)]
+unsafe fn term<V: Vector, const R: usize, const N: usize>(
+    acc: &mut [[V; N]; R],
+    rows: Range<usize>,
+    a: &Rows,
+    b: *const f32,
+) {
+    // SAFETY: the caller's: rows of A in `rows` and N vectors of B exist.
+    unsafe {
+        let mut y = [V::zero(); N];
+        for v in 0..N {
+            y[v] = V::load(b.wrapping_add(v * V::LANES));
+        }
+        for r in rows {
+            let x = V::broadcast(a.at(r));
+            for v in 0..N {
+                acc[r][v] = x.mul_add(y[v], acc[r][v]);
+            }
+        }
+    }
+}
+
+/// Runs the body once for each step, with the step as a constant: accumulators indexed by it stay in
+/// registers, which a loop of this size would not grant.
+macro_rules! each_step {
+    ($step:ident => $body:block) => {
+        each_step!($step => $body, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+    };
+    ($step:ident => $body:block, $($n:literal),+) => {
+        const { assert!([$($n),+].len() == MAX_ROWS) };
+        $({
+            const $step: usize = $n;
+            $body
+        })+
+    };
+}
+
+/// Computes a tile of `R` rows and `N` vectors of columns.
+///
+/// # Safety
+/// The instruction set of `V` is available, and all elements that the tile names exist.
+#[inline(always)]
+pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile) {
+    // SAFETY: the caller's.
+    unsafe {
+        let whole = tile.columns == N * V::LANES && tile.diagonal >= tile.columns as isize;
+        let mut acc = [[V::zero(); N]; R];
+        if !tile.start.is_null() {
+            load(tile, whole, &mut acc);
+        }
+
+        let (row, first) = (tile.a_row, tile.a);
+        let mut a = Rows {
+            groups: [first, first.wrapping_add(3 * row), first.wrapping_add(6 * row), first.wrapping_add(9 * row)],
+            row,
+        };
+        let mut b = tile.b;
+        if !tile.head.is_empty() {
+            each_step!(STEP => {
+                if STEP + 1 < R && tile.head.contains(&STEP) {
+                    term(&mut acc, 0..STEP + 1, &a, b);
+                    a.advance(tile.a_term);
+                    b = b.wrapping_add(tile.b_term);
+                }
+            });
+        }
+        for _ in 0..tile.body {
+            term(&mut acc, 0..R, &a, b);
+            a.advance(tile.a_term);
+            b = b.wrapping_add(tile.b_term);
+        }
+        if !tile.tail.is_empty() {
+            each_step!(STEP => {
+                if STEP < R && tile.tail.contains(&STEP) {
+                    term(&mut acc, STEP..R, &a, b);
+                    a.advance(tile.a_term);
+                    b = b.wrapping_add(tile.b_term);
+                }
+            });
+        }
+
+        store(tile, whole, &mut acc);
+    }
+}
+
+#[inline(always)]
+unsafe fn load<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &mut [[V; N]; R]) {
+    // SAFETY: the caller's; a lane is read only if its column belongs to the row.
+    unsafe {
+        for r in 0..R {
+            for v in 0..N {
+                let from = tile.start.wrapping_add(r * tile.start_row + v * V::LANES);
+                acc[r][v] = if whole { V::load(from) } else { V::load_masked(from, V::mask(tile.lanes::<V>(r, v))) };
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &mut [[V; N]; R]) {
+    // SAFETY: the caller's; a lane is touched only if its column belongs to the row.
+    unsafe {
+        for r in 0..R {
+            for v in 0..N {
+                let at = r * tile.c_row + v * V::LANES;
+                let (to, residual) = (tile.c.wrapping_add(at), tile.residual.wrapping_add(at));
+                if whole {
+                    if !tile.residual.is_null() {
+                        acc[r][v] = V::load(residual).add(acc[r][v]);
+                    }
+                    acc[r][v].store(to);
+                } else {
+                    let mask = V::mask(tile.lanes::<V>(r, v));
+                    if !tile.residual.is_null() {
+                        acc[r][v] = V::load_masked(residual, mask).add(acc[r][v]);
+                    }
+                    acc[r][v].store_masked(to, mask);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! GEMM for the CPU: register tiles over blocks of B, with the bits of the reference.
+//!
+//! Why the bits are the same: a lane of an accumulator is one output element, and it takes its terms in
+//! increasing order of k by fused multiply-adds. A block of terms ends by storing the accumulators to C
+//! and the next one starts by loading them, which changes nothing. What a tile computes beyond an edge
+//! (columns that do not exist or are masked) is never stored; terms are never padded.
+//!
+//! Loops, from the outside: columns by [`BLOCK_COLUMNS`], terms by [`BLOCK_TERMS`] (here B may be copied
+//! into panels), rows by [`BLOCK_TILES`], panels, tiles. A is read where it lies: copying it costs more
+//! than strided reads at the widths of small networks.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod kernel;
+mod pack;
+mod vector;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::ptr;
+
+use self::kernel::Tile;
+use self::vector::Isa;
+use super::Simd;
+use crate::aligned::Aligned;
+use crate::ops::{Columns, KRange, MatMul, Ops, Start};
+use crate::reference::Reference;
+
+/// Terms of one block of B.
+const BLOCK_TERMS: usize = 256;
+/// Columns of one block of B, a multiple of every panel's width.
+const BLOCK_COLUMNS: usize = 512;
+/// Tiles whose rows of A should stay in the L2 cache while the panels pass.
+const BLOCK_TILES: usize = 16;
+/// Up to this many rows, a row-major B is read where it lies.
+const DIRECT_ROWS: usize = 256;
+
+thread_local! {
+    /// One block of B. It is allocated once a thread; pages that are never used cost nothing.
+    static PANELS: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(BLOCK_TERMS * BLOCK_COLUMNS));
+}
+
+/// C = start + A·B (+ residual), as [`Ops::matmul`], with the instructions of `simd`.
+///
+/// # Panics
+/// If an operand is too short for its shape, if rows of C overlap, or if this machine lacks `simd`.
+pub(crate) fn matmul(
+    simd: Simd,
+    mm: &MatMul,
+    a: &[f32],
+    b: &[f32],
+    start: Start<'_, f32>,
+    residual: Option<&[f32]>,
+    c: &mut [f32],
+) {
+    match simd {
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512 => run::<avx512::Avx512>(mm, a, b, start, residual, c),
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2 => run::<avx2::Avx2>(mm, a, b, start, residual, c),
+        _ => Reference.matmul(mm, a, b, start, residual, c),
+    }
+}
+
+fn run<V: Isa>(mm: &MatMul, a: &[f32], b: &[f32], start: Start<'_, f32>, residual: Option<&[f32]>, c: &mut [f32]) {
+    assert!(V::available(), "this machine lacks the instruction set");
+    let Some(product) = Product::new(mm, a, b, start, residual, c) else { return };
+    PANELS.with_borrow_mut(|panels| {
+        // SAFETY: the instruction set is available, `new` checked the operands, and they outlive the call.
+        unsafe { product.run::<V>(panels) }
+    });
+}
+
+/// A checked product: every element that it names exists.
+struct Product {
+    m: usize,
+    n: usize,
+    k: usize,
+    k_range: KRange,
+    columns: Columns,
+    a: *const f32,
+    /// Distances of A's rows (output rows) and terms.
+    a_row: usize,
+    a_term: usize,
+    b: *const f32,
+    ldb: usize,
+    trans_b: bool,
+    start: *const f32,
+    start_row: usize,
+    c: *mut f32,
+    ldc: usize,
+    residual: *const f32,
+}
+
+/// Elements from the first to the last of a matrix of `rows` by `columns`; 0 if it is empty.
+fn extent(rows: usize, columns: usize, stride: usize) -> usize {
+    if rows == 0 || columns == 0 {
+        return 0;
+    }
+    (rows - 1).checked_mul(stride).and_then(|last| last.checked_add(columns)).expect("a matrix fits the address space")
+}
+
+impl Product {
+    /// `None` if C is empty.
+    fn new(
+        mm: &MatMul,
+        a: &[f32],
+        b: &[f32],
+        start: Start<'_, f32>,
+        residual: Option<&[f32]>,
+        c: &mut [f32],
+    ) -> Option<Self> {
+        // What no row has is no part of the shape.
+        let m = mm.m;
+        let n = if mm.columns == Columns::UpToRow { mm.n.min(m) } else { mm.n };
+        let k = if mm.k_range == KRange::UpToRow { mm.k.min(m) } else { mm.k };
+        let rows_with_terms = if mm.k_range == KRange::FromRow { m.min(k) } else { m };
+        if m == 0 || n == 0 {
+            return None;
+        }
+        let stored = |transposed, rows, columns, stride| {
+            if transposed { extent(columns, rows, stride) } else { extent(rows, columns, stride) }
+        };
+        assert!(a.len() >= stored(mm.trans_a, rows_with_terms, k, mm.lda), "A is too short");
+        assert!(b.len() >= stored(mm.trans_b, k, n, mm.ldb), "B is too short");
+        assert!(c.len() >= extent(m, n, mm.ldc), "C is too short");
+        assert!(m == 1 || mm.ldc >= n, "rows of C overlap");
+        if let Some(residual) = residual {
+            assert!(residual.len() >= extent(m, n, mm.ldc), "the residual is too short");
+        }
+        let (a_row, a_term) = if mm.trans_a { (1, mm.lda) } else { (mm.lda, 1) };
+        let c = c.as_mut_ptr();
+        let (start, start_row) = match start {
+            Start::Zero => (ptr::null(), 0),
+            Start::Accumulate => (c.cast_const(), mm.ldc),
+            Start::Bias(bias) => {
+                assert!(bias.len() >= n, "the bias is too short");
+                (bias.as_ptr(), 0)
+            }
+        };
+        Some(Self {
+            m,
+            n,
+            k,
+            k_range: mm.k_range,
+            columns: mm.columns,
+            a: a.as_ptr(),
+            a_row,
+            a_term,
+            b: b.as_ptr(),
+            ldb: mm.ldb,
+            trans_b: mm.trans_b,
+            start,
+            start_row,
+            c,
+            ldc: mm.ldc,
+            residual: residual.map_or(ptr::null(), <[f32]>::as_ptr),
+        })
+    }
+
+    /// # Safety
+    /// The instruction set of `V` is available.
+    unsafe fn run<V: Isa>(&self, buffer: &mut [f32]) {
+        const { assert!(BLOCK_COLUMNS.is_multiple_of(V::PANEL)) };
+        let tiles = Split::new(self.m, V::ROWS);
+        let blocks = Split::new(self.k, BLOCK_TERMS);
+        for j in (0..self.n).step_by(BLOCK_COLUMNS) {
+            let columns = j..self.n.min(j + BLOCK_COLUMNS);
+            // Without terms there is still one block: it stores the start.
+            for block in 0..blocks.parts.max(1) {
+                let terms = blocks.part(block);
+                // SAFETY: the caller's.
+                unsafe {
+                    let panels = self.panels::<V>(&columns, &terms, buffer);
+                    for first in (0..tiles.parts).step_by(BLOCK_TILES) {
+                        let group = first..tiles.parts.min(first + BLOCK_TILES);
+                        for j in columns.clone().step_by(V::PANEL) {
+                            let (b, b_term) = panels.at::<V>(self, &terms, j);
+                            for t in group.clone() {
+                                self.tile::<V>(tiles.part(t), j..columns.end.min(j + V::PANEL), &terms, b, b_term);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies to `buffer` what must not be read in place: all of a transposed B or of one that many rows
+    /// read, otherwise only a last panel that is not a whole number of vectors.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    unsafe fn panels<V: Isa>(&self, columns: &Range<usize>, terms: &Range<usize>, buffer: &mut [f32]) -> Panels {
+        let packed_from = if self.trans_b || self.m > DIRECT_ROWS {
+            columns.start
+        } else if (columns.end - columns.start).is_multiple_of(V::LANES) {
+            columns.end
+        } else {
+            columns.end - (columns.end - columns.start) % V::PANEL
+        };
+        let size = terms.len() * V::PANEL;
+        for (j, panel) in (packed_from..columns.end).step_by(V::PANEL).zip(buffer.chunks_exact_mut(size.max(1))) {
+            let width = (columns.end - j).min(V::PANEL);
+            // SAFETY: the columns and terms lie inside B; a panel has room for PANEL columns.
+            unsafe {
+                if self.trans_b {
+                    let source = self.b.wrapping_add(j * self.ldb + terms.start);
+                    V::pack_transposed(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                } else {
+                    let source = self.b.wrapping_add(terms.start * self.ldb + j);
+                    V::pack_rows(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                }
+            }
+        }
+        Panels { buffer: buffer.as_ptr(), packed_from }
+    }
+
+    /// Computes the tile of `rows` by `columns` over one block of terms, whose first row of B is at `b`.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available; `b` has the columns in whole vectors.
+    unsafe fn tile<V: Isa>(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        block: &Range<usize>,
+        b: *const f32,
+        b_term: usize,
+    ) {
+        let (i, j) = (rows.start, columns.start);
+        let (width, diagonal) = match self.columns {
+            Columns::Full => (columns.len(), columns.len() as isize),
+            Columns::UpToRow if j >= rows.end => return,
+            Columns::UpToRow => (columns.len().min(rows.end - j), i as isize + 1 - j as isize),
+        };
+        let Terms { first, head, body, tail } = Terms::new(self.k_range, &rows, block);
+        let (is_first, is_last) = (block.start == 0, block.end == self.k);
+        let residual = if is_last { self.residual } else { ptr::null() };
+        if !is_first && residual.is_null() && head.is_empty() && body == 0 && tail.is_empty() {
+            return;
+        }
+        let at = i * self.ldc + j;
+        let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
+        let tile = Tile {
+            a: self.a.wrapping_add(i * self.a_row + first * self.a_term),
+            a_row: self.a_row,
+            a_term: self.a_term,
+            b: b.wrapping_add((first - block.start) * b_term),
+            b_term,
+            head,
+            body,
+            tail,
+            start: if start.is_null() { start } else { start.wrapping_add(i * start_row + j) },
+            start_row,
+            c: self.c.wrapping_add(at),
+            c_row: self.ldc,
+            residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
+            columns: width,
+            diagonal,
+        };
+        // SAFETY: the operands were checked in `new`, and the tile lies inside them.
+        unsafe { V::kernel(rows.len(), width.div_ceil(V::LANES))(&tile) }
+    }
+}
+
+/// A range cut into equal parts, the longer ones first.
+struct Split {
+    parts: usize,
+    length: usize,
+    longer: usize,
+}
+
+impl Split {
+    fn new(total: usize, at_most: usize) -> Self {
+        let parts = total.div_ceil(at_most);
+        let divisor = parts.max(1);
+        Self { parts, length: total / divisor, longer: total % divisor }
+    }
+    fn part(&self, index: usize) -> Range<usize> {
+        let start = |index: usize| index * self.length + index.min(self.longer);
+        start(index)..start(index + 1)
+    }
+}
+
+/// Where the panels of one block of B are.
+struct Panels {
+    buffer: *const f32,
+    /// Columns from here on are in the buffer.
+    packed_from: usize,
+}
+
+impl Panels {
+    /// The first row of the panel that starts with column `j`, and the distance of its rows.
+    fn at<V: Isa>(&self, product: &Product, terms: &Range<usize>, j: usize) -> (*const f32, usize) {
+        if j < self.packed_from {
+            (product.b.wrapping_add(terms.start * product.ldb + j), product.ldb)
+        } else {
+            (self.buffer.wrapping_add((j - self.packed_from) * terms.len()), V::PANEL)
+        }
+    }
+}
+
+/// The terms that a tile takes from a block, from term `first` on. See [`Tile`].
+struct Terms {
+    first: usize,
+    head: Range<usize>,
+    body: usize,
+    tail: Range<usize>,
+}
+
+impl Terms {
+    fn new(k_range: KRange, rows: &Range<usize>, block: &Range<usize>) -> Self {
+        let i = rows.start;
+        match k_range {
+            KRange::Full => Self { first: block.start, head: 0..0, body: block.len(), tail: 0..0 },
+            // Row i + t has the terms 0..=i + t: those after i lose the rows above them.
+            KRange::UpToRow => Self {
+                first: block.start,
+                head: 0..0,
+                body: block.end.min(i + 1).saturating_sub(block.start),
+                tail: block.start.max(i + 1) - i..block.end.min(rows.end).saturating_sub(i),
+            },
+            // Row i + t has the terms i + t..k: those before the last row's first lack the rows below them.
+            KRange::FromRow => Self {
+                first: block.start.max(i),
+                head: block.start.max(i) - i..block.end.min(rows.end - 1).saturating_sub(i),
+                body: block.end.saturating_sub(block.start.max(rows.end - 1)),
+                tail: 0..0,
+            },
+        }
+    }
+}
