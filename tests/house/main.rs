@@ -1,0 +1,7 @@
+//! The rules of the house, as tests: which crate may know which, and what no file may hold.
+
+mod files;
+mod knows_nothing;
+mod layering;
+mod readme;
+mod tidy;

@@ -1,0 +1,312 @@
+"""Records what PyTorch computes, for the parity tests. README.md in this folder describes the files.
+
+    python make_fixtures.py            writes fixtures/*.safetensors
+    python make_fixtures.py --check    computes again and compares with the files
+
+Needs PyTorch and numpy, nothing else. Runs on one CPU thread in a few seconds. The versions that made a file
+stand in its metadata.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import platform
+import sys
+
+import numpy as np
+import torch
+
+FIXTURES = pathlib.Path(__file__).parent / "fixtures"
+
+# Shapes: B sequences, T tokens a sequence, C width, H heads, F feed-forward width, L layers, V vocabulary.
+# T and V are odd primes: no multiple of any vector width.
+SHAPE = {"layers": 2, "width": 24, "heads": 3, "ffn_width": 96, "seq": 19, "vocab": 67, "batch": 5}
+TRAIN = {
+    "steps": 100,
+    "batches": 8,
+    "peak_lr": 1e-3,
+    "warmup_steps": 10,
+    "beta1": 0.9,
+    "beta2": 0.98,
+    "eps": 1e-8,
+    "clip": 1.0,
+}
+LN_EPS = 1e-5
+MODELS = {
+    "post_ln_relu": {"norm": "post-ln", "activation": "relu", "label_smoothing": 0.0, "seed": 1},
+    "post_ln_gelu_smoothed": {"norm": "post-ln", "activation": "gelu-tanh", "label_smoothing": 0.1, "seed": 2},
+    "pre_ln_gelu": {"norm": "pre-ln", "activation": "gelu-tanh", "label_smoothing": 0.0, "seed": 3},
+    "pre_ln_relu_smoothed": {"norm": "pre-ln", "activation": "relu", "label_smoothing": 0.1, "seed": 4},
+}
+UPDATES = {
+    "elements": 97,
+    "steps": 50,
+    "seed": 5,
+    "peak_lr": 1e-2,
+    "warmup_steps": 10,
+    "sgd": {"momentum": 0.9},
+    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "adamw": {"beta1": 0.9, "beta2": 0.98, "eps": 1e-6, "weight_decay": 0.1},
+}
+
+
+def warmup_then_constant(step, peak_lr, warmup_steps):
+    """The learning rate of `step`, counted from 1."""
+    return peak_lr * min(1.0, step / warmup_steps)
+
+
+def initial_parameters(spec, rng):
+    """Float32 tensors by name. No bias is zero and no gain is one, so that every path has a gradient."""
+    c, f, v, t = SHAPE["width"], SHAPE["ffn_width"], SHAPE["vocab"], SHAPE["seq"]
+
+    def normal(std, *shape, mean=0.0):
+        return (mean + std * rng.standard_normal(shape)).astype(np.float32)
+
+    params = {"tok_emb": normal(1.0, v, c), "pos_emb": normal(0.3, t, c)}
+    for layer in range(SHAPE["layers"]):
+        for name in ("ln1", "ln2"):
+            params[f"block.{layer}.{name}.gamma"] = normal(0.1, c, mean=1.0)
+            params[f"block.{layer}.{name}.beta"] = normal(0.1, c)
+        for name, fan_in, fan_out in (
+            ("attn.{}_qkv", c, 3 * c),
+            ("attn.{}_out", c, c),
+            ("ffn.{}_in", c, f),
+            ("ffn.{}_out", f, c),
+        ):
+            params[f"block.{layer}." + name.format("w")] = normal(fan_in**-0.5, fan_in, fan_out)
+            params[f"block.{layer}." + name.format("b")] = normal(0.05, fan_out)
+    if spec["norm"] == "pre-ln":
+        params["final_ln.gamma"] = normal(0.1, c, mean=1.0)
+        params["final_ln.beta"] = normal(0.1, c)
+    params["head.w"] = normal(c**-0.5, c, v)
+    return params
+
+
+def token_batches(rng):
+    """Tokens [batches, B, T+1]: mostly a fixed successor of the last token, so that there is something to learn."""
+    shape = (TRAIN["batches"], SHAPE["batch"], SHAPE["seq"] + 1)
+    tokens = rng.integers(0, SHAPE["vocab"], shape, dtype=np.uint32)
+    follows = rng.random(shape) < 0.7
+    for i in range(1, shape[2]):
+        successor = (3 * tokens[..., i - 1] + 7) % SHAPE["vocab"]
+        tokens[..., i] = np.where(follows[..., i], successor, tokens[..., i])
+    return tokens
+
+
+def layer_norm(x, p, name):
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], p[f"{name}.gamma"], p[f"{name}.beta"], LN_EPS)
+
+
+def attention(x, p, block):
+    b, t, c = x.shape
+    h = SHAPE["heads"]
+    d = c // h
+    qkv = x @ p[f"{block}.attn.w_qkv"] + p[f"{block}.attn.b_qkv"]
+    q, k, v = (part.reshape(b, t, h, d).transpose(1, 2) for part in qkv.split(c, dim=-1))
+    scores = (q @ k.transpose(-1, -2)) / math.sqrt(d)
+    hidden = torch.triu(torch.ones(t, t, dtype=torch.bool), diagonal=1)
+    probs = torch.softmax(scores.masked_fill(hidden, -math.inf), dim=-1)
+    heads = (probs @ v).transpose(1, 2).reshape(b, t, c)
+    return heads @ p[f"{block}.attn.w_out"] + p[f"{block}.attn.b_out"]
+
+
+def ffn(x, p, block, activation):
+    x = x @ p[f"{block}.ffn.w_in"] + p[f"{block}.ffn.b_in"]
+    x = torch.relu(x) if activation == "relu" else torch.nn.functional.gelu(x, approximate="tanh")
+    return x @ p[f"{block}.ffn.w_out"] + p[f"{block}.ffn.b_out"]
+
+
+def loss_of(p, inputs, targets, spec):
+    """Mean cross-entropy in nats."""
+    x = p["tok_emb"][inputs] + p["pos_emb"]
+    for layer in range(SHAPE["layers"]):
+        block = f"block.{layer}"
+        if spec["norm"] == "post-ln":
+            x = layer_norm(x + attention(x, p, block), p, f"{block}.ln1")
+            x = layer_norm(x + ffn(x, p, block, spec["activation"]), p, f"{block}.ln2")
+        else:
+            x = x + attention(layer_norm(x, p, f"{block}.ln1"), p, block)
+            x = x + ffn(layer_norm(x, p, f"{block}.ln2"), p, block, spec["activation"])
+    if spec["norm"] == "pre-ln":
+        x = layer_norm(x, p, "final_ln")
+    logits = x @ p["head.w"]
+    return torch.nn.functional.cross_entropy(
+        logits.reshape(-1, SHAPE["vocab"]), targets.reshape(-1), label_smoothing=spec["label_smoothing"]
+    )
+
+
+def clip(params):
+    """Scales all gradients to the largest allowed norm. Returns the norm before. No small number is added."""
+    grads = [x.grad for x in params.values()]
+    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in grads)).item()
+    if norm > TRAIN["clip"]:
+        for g in grads:
+            g.mul_(TRAIN["clip"] / norm)
+    return norm
+
+
+def train(initial, tokens, spec, dtype):
+    """(losses [steps], gradient norms before clipping [steps], gradients of step 1 before clipping)."""
+    params = {k: torch.tensor(x, dtype=dtype, requires_grad=True) for k, x in initial.items()}
+    batches = torch.tensor(tokens.astype(np.int64))
+    adam = torch.optim.Adam(
+        params.values(), betas=(TRAIN["beta1"], TRAIN["beta2"]), eps=TRAIN["eps"], foreach=False, fused=False
+    )
+    losses, norms, first = [], [], None
+    for step in range(1, TRAIN["steps"] + 1):
+        batch = batches[(step - 1) % TRAIN["batches"]]
+        adam.param_groups[0]["lr"] = warmup_then_constant(step, TRAIN["peak_lr"], TRAIN["warmup_steps"])
+        adam.zero_grad()
+        loss = loss_of(params, batch[:, :-1], batch[:, 1:], spec)
+        loss.backward()
+        if first is None:
+            first = {k: x.grad.numpy().copy() for k, x in params.items()}
+        losses.append(loss.item())
+        norms.append(clip(params))
+        adam.step()
+    return np.array(losses), np.array(norms), first
+
+
+def model_fixture(spec):
+    rng = np.random.Generator(np.random.PCG64(spec["seed"]))
+    initial = initial_parameters(spec, rng)
+    tokens = token_batches(rng)
+    losses, norms, grads = train(initial, tokens, spec, torch.float32)
+    losses64, _, grads64 = train(initial, tokens, spec, torch.float64)
+    tensors = {f"param.{k}": x for k, x in initial.items()}
+    tensors |= {f"grad.{k}": x for k, x in grads.items()}
+    tensors["inputs"] = np.ascontiguousarray(tokens[..., :-1])
+    tensors["targets"] = np.ascontiguousarray(tokens[..., 1:])
+    tensors["losses.f32"] = losses.astype(np.float32)
+    tensors["losses.f64"] = losses64
+    tensors["grad_norms.f32"] = norms.astype(np.float32)
+    report = {
+        "loss first, last": [losses[0], losses[-1]],
+        "clipped steps": int((norms > TRAIN["clip"]).sum()),
+        "f32 - f64, losses to step 20": float(np.max(np.abs(losses - losses64)[:20] / losses64[:20])),
+        "f32 - f64, losses to step 100": float(np.max(np.abs(losses - losses64) / losses64)),
+        "f32 - f64, gradients": max(relative(grads[k], grads64[k]) for k in grads),
+    }
+    return tensors, {"recipe": SHAPE | TRAIN | spec | {"ln_eps": LN_EPS}}, report
+
+
+def relative(a, b):
+    """||a - b|| / ||b||."""
+    return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
+
+
+def optimizers(x):
+    sgd, adam, adamw = UPDATES["sgd"], UPDATES["adam"], UPDATES["adamw"]
+    one_by_one = {"foreach": False, "fused": False}
+    return {
+        "sgd": lambda: torch.optim.SGD([x], momentum=sgd["momentum"], **one_by_one),
+        "adam": lambda: torch.optim.Adam([x], betas=(adam["beta1"], adam["beta2"]), eps=adam["eps"], **one_by_one),
+        "adamw": lambda: torch.optim.AdamW(
+            [x],
+            betas=(adamw["beta1"], adamw["beta2"]),
+            eps=adamw["eps"],
+            weight_decay=adamw["weight_decay"],
+            **one_by_one,
+        ),
+    }
+
+
+def trajectory(name, initial, grads, lrs, dtype):
+    """The vector after every step [steps, elements]."""
+    x = torch.tensor(initial, dtype=dtype, requires_grad=True)
+    optimizer = optimizers(x)[name]()
+    rows = []
+    for grad, lr in zip(grads, lrs):
+        optimizer.param_groups[0]["lr"] = float(lr)
+        x.grad = torch.tensor(grad, dtype=dtype)
+        optimizer.step()
+        rows.append(x.detach().numpy().copy())
+    return np.stack(rows)
+
+
+def updates_fixture():
+    n, steps = UPDATES["elements"], UPDATES["steps"]
+    rng = np.random.Generator(np.random.PCG64(UPDATES["seed"]))
+    initial = rng.standard_normal(n).astype(np.float32)
+    # Magnitudes over six decades, some exact zeros: where eps matters and where it does not.
+    scale = 10.0 ** rng.uniform(-5, 1, n)
+    grads = (scale * rng.standard_normal((steps, n))).astype(np.float32)
+    grads[:, ::13] = 0.0
+    lrs = np.array(
+        [warmup_then_constant(s, UPDATES["peak_lr"], UPDATES["warmup_steps"]) for s in range(1, steps + 1)]
+    )
+    tensors = {"initial": initial, "grads": grads, "lr": lrs}
+    report = {}
+    for name in ("sgd", "adam", "adamw"):
+        tensors[f"{name}.params"] = trajectory(name, initial, grads, lrs, torch.float32)
+        exact = trajectory(name, initial, grads, lrs, torch.float64)[-1]
+        tensors[f"{name}.last.f64"] = exact
+        report[f"f32 - f64, {name}"] = relative(tensors[f"{name}.params"][-1], exact)
+    return tensors, {"recipe": UPDATES}, report
+
+
+DTYPES = {"float32": "F32", "float64": "F64", "uint32": "U32"}
+
+
+def to_safetensors(tensors, metadata):
+    """The safetensors format: u64 length, JSON header, raw little-endian data. Names in order: same bytes each time."""
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    header = {"__metadata__": {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata | versions).items()}}
+    data, offset = [], 0
+    # Widest first, so that every tensor lies on a multiple of its own element size.
+    for name in sorted(tensors, key=lambda k: (-tensors[k].itemsize, k)):
+        x = tensors[name]
+        header[name] = {
+            "dtype": DTYPES[x.dtype.name],
+            "shape": list(x.shape),
+            "data_offsets": [offset, offset + x.nbytes],
+        }
+        data.append(x.astype(x.dtype.newbyteorder("<")).tobytes())
+        offset += x.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(data)
+
+
+def from_safetensors(raw):
+    length = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8 : 8 + length]), raw[8 + length :]
+    numpy_of = {v: np.dtype(k).newbyteorder("<") for k, v in DTYPES.items()}
+    return {
+        name: np.frombuffer(data[slice(*x["data_offsets"])], numpy_of[x["dtype"]]).reshape(x["shape"])
+        for name, x in header.items()
+        if name != "__metadata__"
+    }
+
+
+def differences(old, new):
+    """What another machine or version computes differently, beyond rounding."""
+    if old.keys() != new.keys():
+        return [f"other tensors: {sorted(old.keys() ^ new.keys())}"]
+    return [name for name in new if not np.allclose(old[name], new[name], rtol=1e-4, atol=1e-6)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
+    check = parser.parse_args().check
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    FIXTURES.mkdir(exist_ok=True)
+    stale = False
+    made = {name: model_fixture(spec) for name, spec in MODELS.items()} | {"updates": updates_fixture()}
+    for name, (tensors, metadata, report) in made.items():
+        path = FIXTURES / f"{name}.safetensors"
+        print(name, json.dumps(report))
+        if check:
+            wrong = differences(from_safetensors(path.read_bytes()), tensors)
+            stale |= bool(wrong)
+            print("  differs:" if wrong else "  as recorded", *wrong)
+        else:
+            path.write_bytes(to_safetensors(tensors, metadata))
+    return int(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
