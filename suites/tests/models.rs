@@ -1,0 +1,182 @@
+//! Whole models: gradients against finite differences in f64, parameter counts, FLOPs, invariances.
+
+use preheat_kernels::graph::Session;
+use preheat_kernels::reference::Reference;
+use preheat_kernels::rng::Stream;
+use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
+use preheat_suites::models::{Built, MODELS, Model, Network, Shape};
+use preheat_suites::registry::{Entry, ParamKind, Params, Preset, Scalar};
+use preheat_suites::train::{Compiled, initialise};
+
+/// Complete parameters of a registered model: its presets, then `given`.
+fn model(name: &str, given: &[(&str, Scalar)]) -> Box<dyn Model> {
+    let entry: &Entry<Box<dyn Model>> = MODELS.iter().find(|e| e.name == name).unwrap();
+    let mut params = Params::default();
+    for def in entry.params {
+        let value = match def.default {
+            Preset::Required => continue,
+            Preset::Int(x) => Scalar::Int(x),
+            Preset::Real(x) => Scalar::Real(x),
+            Preset::Text(x) => Scalar::Text(x.into()),
+            Preset::Flag(x) => Scalar::Flag(x),
+        };
+        params.0.insert(def.name.into(), value);
+    }
+    for (key, value) in given {
+        assert!(entry.params.iter().any(|d| d.name == *key), "{key}");
+        params.0.insert((*key).into(), value.clone());
+    }
+    (entry.build)(&params).unwrap()
+}
+
+const SHAPE: Shape = Shape { batch: 2, seq: 5, vocab: 7, label_smoothing: 0.1 };
+
+fn network(given: &[(&str, Scalar)]) -> Network {
+    match model("transformer", given).build(&SHAPE).unwrap() {
+        Built::Network(n) => *n,
+        Built::NormJacobian(_) => panic!("a transformer is a network"),
+    }
+}
+
+fn text(x: &str) -> Scalar {
+    Scalar::Text(x.into())
+}
+
+/// Every variant that changes the graph.
+fn variants() -> Vec<Vec<(&'static str, Scalar)>> {
+    let base = || {
+        vec![
+            ("layers", Scalar::Int(2)),
+            ("width", Scalar::Int(6)),
+            ("heads", Scalar::Int(2)),
+            ("ffn_ratio", Scalar::Int(2)),
+        ]
+    };
+    let with = |more: &[(&'static str, Scalar)]| {
+        let mut all = base();
+        all.extend_from_slice(more);
+        all
+    };
+    vec![
+        with(&[]),
+        with(&[("norm", text("post-ln"))]),
+        with(&[("norm", text("post-ln")), ("activation", text("gelu-tanh")), ("tied", Scalar::Flag(true))]),
+        with(&[("activation", text("gelu-erf")), ("positions", text("sinusoidal")), ("attention", text("full"))]),
+        with(&[("norm", text("post-ln")), ("positions", text("none")), ("out_projection", Scalar::Flag(false))]),
+        with(&[("activation", text("gelu-tanh")), ("dropout", Scalar::Real(0.2))]),
+    ]
+}
+
+/// p − lr·g: an update that the gradient tests never run.
+fn sgd() -> UpdateExpr {
+    let mut b = UpdateBuilder::new();
+    let (p, g, lr) = (b.param(), b.grad(), b.scalar("lr"));
+    let step = b.mul(lr, g);
+    let new = b.sub(p, step);
+    b.finish(new, vec![])
+}
+
+fn prepared(given: &[(&str, Scalar)]) -> (Compiled, Session<f64, Reference>) {
+    let compiled = Compiled::new(network(given), sgd(), None, 1);
+    let mut session = Session::new(compiled.program.clone(), Reference);
+    initialise(&mut session, &compiled.init, 0, 3);
+    // Off their special values, so that a missing factor shows.
+    for (stream, id) in compiled.program.graph().params().enumerate().collect::<Vec<_>>() {
+        let mut noise = vec![0.0f32; session.get(id, 0).len()];
+        Stream::new(9, stream as u32).fill_normal(0, &mut noise);
+        for (x, n) in session.get_mut(id, 0).iter_mut().zip(noise) {
+            *x += 0.1 * f64::from(n);
+        }
+    }
+    let (inputs, targets) = session.two_tokens_mut(compiled.inputs, compiled.targets, 0);
+    for (i, (x, y)) in inputs.iter_mut().zip(targets).enumerate() {
+        (*x, *y) = ((i as u32 * 5 + 2) % 7, (i as u32 * 3 + 1) % 7);
+    }
+    session.set_randomness(0, 17, 2);
+    (compiled, session)
+}
+
+#[test]
+fn whole_models_match_finite_differences() {
+    for given in variants() {
+        let (c, mut session) = prepared(&given);
+        session.run(c.gradients);
+        let graph = c.program.graph();
+        for param in graph.params().collect::<Vec<_>>() {
+            let derived = session.get(graph.grad_of(param).unwrap(), 0).to_vec();
+            // Some elements of every parameter.
+            for i in (0..derived.len()).step_by(derived.len().div_ceil(7)) {
+                let x = session.get(param, 0)[i];
+                let mut at = |x: f64| {
+                    session.get_mut(param, 0)[i] = x;
+                    session.run(c.gradients);
+                    session.output(c.gradients, c.loss, 0)[0]
+                };
+                let h = 1e-6;
+                let numeric = (at(x + h) - at(x - h)) / (2.0 * h);
+                at(x);
+                let name = &graph.tensor(param).name;
+                let tolerance = 1e-8 + 1e-5 * derived[i].abs();
+                assert!(
+                    (numeric - derived[i]).abs() <= tolerance,
+                    "{given:?} {name}[{i}]: {numeric} against {}",
+                    derived[i]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_match_the_graph() {
+    for given in variants() {
+        let m = model("transformer", &given);
+        let net = network(&given);
+        let counted: usize = net.graph.params().map(|p| net.graph.tensor(p).len()).sum();
+        assert_eq!(m.parameters(SHAPE.vocab, SHAPE.seq), counted as u64, "{given:?}");
+        let compiled = Compiled::new(net, sgd(), None, 1);
+        let flops = compiled.program.gemm_flops(compiled.train) as f64;
+        // The first layer's input needs a gradient (embeddings are learned), so nothing is left out.
+        assert_eq!(m.step_flops(SHAPE.batch, SHAPE.vocab, SHAPE.seq), flops, "{given:?}");
+    }
+}
+
+#[test]
+fn a_causal_model_does_not_see_the_future() {
+    let (c, mut session) = prepared(&variants()[0]);
+    session.run(c.gradients);
+    let last = *c.hidden.last().unwrap();
+    let before = session.output(c.gradients, last, 0).to_vec();
+    let (inputs, _) = session.two_tokens_mut(c.inputs, c.targets, 0);
+    inputs[3] = (inputs[3] + 1) % 7;
+    session.run(c.gradients);
+    let after = session.output(c.gradients, last, 0);
+    let width = 6;
+    assert_eq!(before[..3 * width], after[..3 * width], "positions before the change");
+    assert_ne!(before[3 * width..4 * width], after[3 * width..4 * width], "the changed position");
+    assert_eq!(before[5 * width..], after[5 * width..], "the other sequence");
+}
+
+#[test]
+fn uniform_attention_starts_with_zero_queries_and_keys() {
+    let given = [("layers", Scalar::Int(1)), ("width", Scalar::Int(4)), ("uniform_attention", Scalar::Flag(true))];
+    let compiled = Compiled::new(network(&given), sgd(), None, 1);
+    let mut session: Session<f64, Reference> = Session::new(compiled.program.clone(), Reference);
+    initialise(&mut session, &compiled.init, 0, 3);
+    let w = compiled.program.graph().param_named("block.0.attn.w_qkv").unwrap();
+    for row in session.get(w, 0).chunks_exact(12) {
+        assert!(row[..8].iter().all(|x| *x == 0.0) && row[8..].iter().all(|x| *x != 0.0));
+    }
+}
+
+#[test]
+fn parameter_ranges_are_stated() {
+    for entry in MODELS {
+        for def in entry.params {
+            assert!(!def.doc.is_empty(), "{} {}", entry.name, def.name);
+            if let (ParamKind::Choice(words), Preset::Text(word)) = (def.kind, def.default) {
+                assert!(words.contains(&word), "{} {}", entry.name, def.name);
+            }
+        }
+    }
+}
