@@ -5,7 +5,7 @@
 //!
 //! # The bit contract
 //!
-//! Every run has the same bits on every machine. The [`reference`] module is the specification: a short
+//! Every run has the same bits on every machine. The [`mod@reference`] module is the specification: a short
 //! scalar definition of each op, generic over `f32` and `f64`. Every fast path equals it bit for bit.
 //! ARCHITECTURE.md states the rules (one chain of fused multiply-adds per GEMM output, 32 strided
 //! partial sums per reduction, own polynomials, counter-based randomness).

@@ -190,7 +190,6 @@ impl<'s, T: Real> Operands<'s, T> {
     fn width(&self, i: usize) -> usize {
         self.step.inputs[i].width
     }
-    #[expect(clippy::mut_from_ref, reason = "outputs of a step are disjoint slots of the arena")]
     fn output(&self, i: usize) -> &'s mut [T] {
         let slot = self.step.outputs[i];
         // SAFETY: the plan gives live tensors disjoint slots, and each output is asked for once.
