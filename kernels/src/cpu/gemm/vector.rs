@@ -5,6 +5,8 @@ use super::kernel::Tile;
 /// Most rows a tile may have, over all instruction sets. Twelve strided rows are what the address
 /// registers of x86-64 hold without spilling.
 pub(super) const MAX_ROWS: usize = 12;
+/// Most vectors of columns a tile may have, over all instruction sets.
+pub(super) const MAX_VECTORS: usize = 4;
 
 /// A vector of `f32` lanes.
 ///
