@@ -39,7 +39,7 @@ impl Tile {
     /// Columns of row r in the tile's vector v.
     #[inline(always)]
     fn lanes<V: Vector>(&self, r: usize, v: usize) -> usize {
-        let columns = (self.diagonal + r as isize).clamp(0, self.columns as isize) as usize;
+        let columns = (self.diagonal + r as isize).max(0).min(self.columns as isize) as usize;
         columns.saturating_sub(v * V::LANES).min(V::LANES)
     }
 }
@@ -115,7 +115,7 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
         let whole = tile.columns == N * V::LANES && tile.diagonal >= tile.columns as isize;
         let mut acc = [[V::zero(); N]; R];
         if !tile.start.is_null() {
-            load(tile, whole, &mut acc);
+            acc = load(tile, whole, tile.start, tile.start_row);
         }
 
         let (row, first) = (tile.a_row, tile.a);
@@ -148,46 +148,58 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
             });
         }
 
+        if !tile.residual.is_null() {
+            let residual: [[V; N]; R] = load(tile, whole, tile.residual, tile.c_row);
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { acc[r][v] = residual[r][v].add(acc[r][v]); });
+            });
+        }
         store(tile, whole, &acc);
     }
 }
 
+/// Loads the tile's elements at `from`, whose rows lie `stride` apart.
 #[inline(always)]
-unsafe fn load<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &mut [[V; N]; R]) {
+unsafe fn load<V: Vector, const R: usize, const N: usize>(
+    tile: &Tile,
+    whole: bool,
+    from: *const f32,
+    stride: usize,
+) -> [[V; N]; R] {
     // SAFETY: the caller's; a lane is read only if its column belongs to the row.
     unsafe {
-        unroll!(rows r < R => {
-            unroll!(vectors v < N => {
-                let from = tile.start.wrapping_add(r * tile.start_row + v * V::LANES);
-                acc[r][v] =
-                    if whole { V::load(from) } else { V::load_masked(from, V::mask(tile.lanes::<V>(r, v))) };
+        let mut x = [[V::zero(); N]; R];
+        if whole {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { x[r][v] = V::load(from.wrapping_add(r * stride + v * V::LANES)); });
             });
-        });
+        } else {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => {
+                    let mask = V::mask(tile.lanes::<V>(r, v));
+                    x[r][v] = V::load_masked(from.wrapping_add(r * stride + v * V::LANES), mask);
+                });
+            });
+        }
+        x
     }
 }
 
 #[inline(always)]
 unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &[[V; N]; R]) {
-    // SAFETY: the caller's; a lane is touched only if its column belongs to the row.
+    // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
-        unroll!(rows r < R => {
-            unroll!(vectors v < N => {
-                let at = r * tile.c_row + v * V::LANES;
-                let (to, residual) = (tile.c.wrapping_add(at), tile.residual.wrapping_add(at));
-                let mut x = acc[r][v];
-                if whole {
-                    if !tile.residual.is_null() {
-                        x = V::load(residual).add(x);
-                    }
-                    x.store(to);
-                } else {
-                    let mask = V::mask(tile.lanes::<V>(r, v));
-                    if !tile.residual.is_null() {
-                        x = V::load_masked(residual, mask).add(x);
-                    }
-                    x.store_masked(to, mask);
-                }
+        if whole {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { acc[r][v].store(tile.c.wrapping_add(r * tile.c_row + v * V::LANES)); });
             });
-        });
+        } else {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => {
+                    let mask = V::mask(tile.lanes::<V>(r, v));
+                    acc[r][v].store_masked(tile.c.wrapping_add(r * tile.c_row + v * V::LANES), mask);
+                });
+            });
+        }
     }
 }
