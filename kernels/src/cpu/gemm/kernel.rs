@@ -176,8 +176,7 @@ unsafe fn load<V: Vector, const R: usize, const N: usize>(
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let mask = V::mask(tile.lanes::<V>(r, v));
-                    x[r][v] = V::load_masked(from.wrapping_add(r * stride + v * V::LANES), mask);
+                    x[r][v] = V::load_first(from.wrapping_add(r * stride + v * V::LANES), tile.lanes::<V>(r, v));
                 });
             });
         }
@@ -196,8 +195,7 @@ unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: b
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let mask = V::mask(tile.lanes::<V>(r, v));
-                    acc[r][v].store_masked(tile.c.wrapping_add(r * tile.c_row + v * V::LANES), mask);
+                    acc[r][v].store_first(tile.c.wrapping_add(r * tile.c_row + v * V::LANES), tile.lanes::<V>(r, v));
                 });
             });
         }
