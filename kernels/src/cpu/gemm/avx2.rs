@@ -12,6 +12,7 @@ compile!(
     "avx2,fma",
     available: is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     rows: [1, 2, 3, 4, 5, 6],
+    diagonal_rows: 6,
     vectors: [1, 2]
 );
 
@@ -21,7 +22,6 @@ static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 
 // SAFETY of every block: the trait's contract gives the instruction set and valid memory.
 impl Vector for Avx2 {
     const LANES: usize = 8;
-    type Mask = __m256i;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -54,19 +54,36 @@ impl Vector for Avx2 {
         Self(unsafe { _mm256_add_ps(self.0, b.0) })
     }
     #[inline(always)]
-    unsafe fn mask(n: usize) -> __m256i {
-        // SAFETY: n <= 8, so that words 8 - n .. 16 - n lie in the table.
-        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - n).cast()) }
+    unsafe fn load_first(p: *const f32, n: usize) -> Self {
+        // SAFETY: n <= 8, so that words 8 - n .. 16 - n lie in the table; the rest as above.
+        unsafe {
+            let mask = _mm256_loadu_si256(MASKS.as_ptr().add(8 - n).cast());
+            Self(_mm256_maskload_ps(p, mask))
+        }
     }
+    /// By halves: a masked store takes a dozen cycles on some cores.
     #[inline(always)]
-    unsafe fn load_masked(p: *const f32, mask: __m256i) -> Self {
+    unsafe fn store_first(self, mut p: *mut f32, n: usize) {
         // SAFETY: as above.
-        Self(unsafe { _mm256_maskload_ps(p, mask) })
-    }
-    #[inline(always)]
-    unsafe fn store_masked(self, p: *mut f32, mask: __m256i) {
-        // SAFETY: as above.
-        unsafe { _mm256_maskstore_ps(p, mask, self.0) }
+        unsafe {
+            if n == 8 {
+                return _mm256_storeu_ps(p, self.0);
+            }
+            let mut x = _mm256_castps256_ps128(self.0);
+            if n & 4 != 0 {
+                _mm_storeu_ps(p, x);
+                x = _mm256_extractf128_ps::<1>(self.0);
+                p = p.add(4);
+            }
+            if n & 2 != 0 {
+                _mm_storel_pd(p.cast(), _mm_castps_pd(x));
+                x = _mm_movehl_ps(x, x);
+                p = p.add(2);
+            }
+            if n & 1 != 0 {
+                _mm_store_ss(p, x);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn load_transposed(src: *const f32, stride: usize) -> [Self; 4] {

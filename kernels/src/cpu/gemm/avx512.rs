@@ -15,13 +15,19 @@ compile!(
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq"),
     rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+    diagonal_rows: 8,
     vectors: [1, 2]
 );
+
+/// Selects the first `n` lanes.
+#[inline(always)]
+const fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
 
 // SAFETY of every block: the trait's contract gives the instruction set and valid memory.
 impl Vector for Avx512 {
     const LANES: usize = 16;
-    type Mask = __mmask16;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -54,18 +60,14 @@ impl Vector for Avx512 {
         Self(unsafe { _mm512_add_ps(self.0, b.0) })
     }
     #[inline(always)]
-    unsafe fn mask(n: usize) -> __mmask16 {
-        ((1u32 << n) - 1) as __mmask16
+    unsafe fn load_first(p: *const f32, n: usize) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(n), p) })
     }
     #[inline(always)]
-    unsafe fn load_masked(p: *const f32, mask: __mmask16) -> Self {
+    unsafe fn store_first(self, p: *mut f32, n: usize) {
         // SAFETY: as above.
-        Self(unsafe { _mm512_maskz_loadu_ps(mask, p) })
-    }
-    #[inline(always)]
-    unsafe fn store_masked(self, p: *mut f32, mask: __mmask16) {
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_ps(p, mask, self.0) }
+        unsafe { _mm512_mask_storeu_ps(p, first(n), self.0) }
     }
     #[inline(always)]
     unsafe fn load_transposed(src: *const f32, stride: usize) -> [Self; 4] {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::vector::{MAX_ROWS, Vector};
+use super::vector::{MAX_ROWS, MAX_VECTORS, Vector};
 
 /// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
 /// a head that rows join one by one, the terms of all rows, a tail that rows leave one by one.
@@ -39,7 +39,7 @@ impl Tile {
     /// Columns of row r in the tile's vector v.
     #[inline(always)]
     fn lanes<V: Vector>(&self, r: usize, v: usize) -> usize {
-        let columns = (self.diagonal + r as isize).clamp(0, self.columns as isize) as usize;
+        let columns = (self.diagonal + r as isize).max(0).min(self.columns as isize) as usize;
         columns.saturating_sub(v * V::LANES).min(V::LANES)
     }
 }
@@ -63,7 +63,27 @@ impl Rows {
     }
 }
 
-/// One term of rows FROM..TO. Plain loops, no closures: a closure would not inherit the target features.
+/// Runs the body for each index below the bound, written out: an index that is a constant from the start
+/// lets the accumulators live in registers. (A loop is unrolled too late for that, and closures would not
+/// inherit the target features.)
+macro_rules! unroll {
+    (rows $r:ident < $bound:expr => $body:block) => {
+        const { assert!($bound <= MAX_ROWS && MAX_ROWS == 12) };
+        unroll!($r < $bound => $body; 0 1 2 3 4 5 6 7 8 9 10 11);
+    };
+    (vectors $v:ident < $bound:expr => $body:block) => {
+        const { assert!($bound <= MAX_VECTORS && MAX_VECTORS == 4) };
+        unroll!($v < $bound => $body; 0 1 2 3);
+    };
+    ($i:ident < $bound:expr => $body:block; $($n:literal)+) => {
+        $(
+            let $i: usize = $n;
+            if $i < $bound $body
+        )+
+    };
+}
+
+/// Adds one term to the accumulators of `rows`.
 #[inline(always)]
 unsafe fn term<V: Vector, const R: usize, const N: usize>(
     acc: &mut [[V; N]; R],
@@ -74,31 +94,14 @@ unsafe fn term<V: Vector, const R: usize, const N: usize>(
     // SAFETY: the caller's: rows of A in `rows` and N vectors of B exist.
     unsafe {
         let mut y = [V::zero(); N];
-        for v in 0..N {
-            y[v] = V::load(b.wrapping_add(v * V::LANES));
-        }
-        for r in rows {
-            let x = V::broadcast(a.at(r));
-            for v in 0..N {
-                acc[r][v] = x.mul_add(y[v], acc[r][v]);
+        unroll!(vectors v < N => { y[v] = V::load(b.wrapping_add(v * V::LANES)); });
+        unroll!(rows r < R => {
+            if rows.start <= r && r < rows.end {
+                let x = V::broadcast(a.at(r));
+                unroll!(vectors v < N => { acc[r][v] = x.mul_add(y[v], acc[r][v]); });
             }
-        }
+        });
     }
-}
-
-/// Runs the body once for each step, with the step as a constant: accumulators indexed by it stay in
-/// registers, which a loop of this size would not grant.
-macro_rules! each_step {
-    ($step:ident => $body:block) => {
-        each_step!($step => $body, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
-    };
-    ($step:ident => $body:block, $($n:literal),+) => {
-        const { assert!([$($n),+].len() == MAX_ROWS) };
-        $({
-            const $step: usize = $n;
-            $body
-        })+
-    };
 }
 
 /// Computes a tile of `R` rows and `N` vectors of columns.
@@ -112,7 +115,7 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
         let whole = tile.columns == N * V::LANES && tile.diagonal >= tile.columns as isize;
         let mut acc = [[V::zero(); N]; R];
         if !tile.start.is_null() {
-            load(tile, whole, &mut acc);
+            acc = load(tile, whole, tile.start, tile.start_row);
         }
 
         let (row, first) = (tile.a_row, tile.a);
@@ -122,9 +125,9 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
         };
         let mut b = tile.b;
         if !tile.head.is_empty() {
-            each_step!(STEP => {
-                if STEP + 1 < R && tile.head.contains(&STEP) {
-                    term(&mut acc, 0..STEP + 1, &a, b);
+            unroll!(rows step < R => {
+                if tile.head.contains(&step) {
+                    term(&mut acc, 0..step + 1, &a, b);
                     a.advance(tile.a_term);
                     b = b.wrapping_add(tile.b_term);
                 }
@@ -136,53 +139,65 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
             b = b.wrapping_add(tile.b_term);
         }
         if !tile.tail.is_empty() {
-            each_step!(STEP => {
-                if STEP < R && tile.tail.contains(&STEP) {
-                    term(&mut acc, STEP..R, &a, b);
+            unroll!(rows step < R => {
+                if tile.tail.contains(&step) {
+                    term(&mut acc, step..R, &a, b);
                     a.advance(tile.a_term);
                     b = b.wrapping_add(tile.b_term);
                 }
             });
         }
 
-        store(tile, whole, &mut acc);
+        if !tile.residual.is_null() {
+            let residual: [[V; N]; R] = load(tile, whole, tile.residual, tile.c_row);
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { acc[r][v] = residual[r][v].add(acc[r][v]); });
+            });
+        }
+        store(tile, whole, &acc);
     }
 }
 
+/// Loads the tile's elements at `from`, whose rows lie `stride` apart.
 #[inline(always)]
-unsafe fn load<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &mut [[V; N]; R]) {
+unsafe fn load<V: Vector, const R: usize, const N: usize>(
+    tile: &Tile,
+    whole: bool,
+    from: *const f32,
+    stride: usize,
+) -> [[V; N]; R] {
     // SAFETY: the caller's; a lane is read only if its column belongs to the row.
     unsafe {
-        for r in 0..R {
-            for v in 0..N {
-                let from = tile.start.wrapping_add(r * tile.start_row + v * V::LANES);
-                acc[r][v] = if whole { V::load(from) } else { V::load_masked(from, V::mask(tile.lanes::<V>(r, v))) };
-            }
+        let mut x = [[V::zero(); N]; R];
+        if whole {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { x[r][v] = V::load(from.wrapping_add(r * stride + v * V::LANES)); });
+            });
+        } else {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => {
+                    x[r][v] = V::load_first(from.wrapping_add(r * stride + v * V::LANES), tile.lanes::<V>(r, v));
+                });
+            });
         }
+        x
     }
 }
 
 #[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &mut [[V; N]; R]) {
-    // SAFETY: the caller's; a lane is touched only if its column belongs to the row.
+unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &[[V; N]; R]) {
+    // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
-        for r in 0..R {
-            for v in 0..N {
-                let at = r * tile.c_row + v * V::LANES;
-                let (to, residual) = (tile.c.wrapping_add(at), tile.residual.wrapping_add(at));
-                if whole {
-                    if !tile.residual.is_null() {
-                        acc[r][v] = V::load(residual).add(acc[r][v]);
-                    }
-                    acc[r][v].store(to);
-                } else {
-                    let mask = V::mask(tile.lanes::<V>(r, v));
-                    if !tile.residual.is_null() {
-                        acc[r][v] = V::load_masked(residual, mask).add(acc[r][v]);
-                    }
-                    acc[r][v].store_masked(to, mask);
-                }
-            }
+        if whole {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { acc[r][v].store(tile.c.wrapping_add(r * tile.c_row + v * V::LANES)); });
+            });
+        } else {
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => {
+                    acc[r][v].store_first(tile.c.wrapping_add(r * tile.c_row + v * V::LANES), tile.lanes::<V>(r, v));
+                });
+            });
         }
     }
 }

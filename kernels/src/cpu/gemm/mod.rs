@@ -164,7 +164,8 @@ impl Product {
     /// The instruction set of `V` is available.
     unsafe fn run<V: Isa>(&self, buffer: &mut [f32]) {
         const { assert!(BLOCK_COLUMNS.is_multiple_of(V::PANEL)) };
-        let tiles = Split::new(self.m, V::ROWS);
+        let most = if self.columns == Columns::UpToRow { V::DIAGONAL_ROWS } else { V::ROWS };
+        let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, BLOCK_TERMS);
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
             let columns = j..self.n.min(j + BLOCK_COLUMNS);

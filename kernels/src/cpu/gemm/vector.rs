@@ -5,6 +5,8 @@ use super::kernel::Tile;
 /// Most rows a tile may have, over all instruction sets. Twelve strided rows are what the address
 /// registers of x86-64 hold without spilling.
 pub(super) const MAX_ROWS: usize = 12;
+/// Most vectors of columns a tile may have, over all instruction sets.
+pub(super) const MAX_VECTORS: usize = 4;
 
 /// A vector of `f32` lanes.
 ///
@@ -13,12 +15,10 @@ pub(super) const MAX_ROWS: usize = 12;
 ///
 /// # Safety
 /// Every method needs the instruction set that the vector stands for. Memory that a method touches must
-/// be valid: `LANES` elements at `p`, or those that `mask` selects.
+/// be valid: `LANES` elements at `p`, or the first `n`.
 pub(super) trait Vector: Copy {
     /// Elements of one vector.
     const LANES: usize;
-    /// Selects leading lanes.
-    type Mask: Copy;
 
     /// All lanes +0.
     unsafe fn zero() -> Self;
@@ -33,12 +33,10 @@ pub(super) trait Vector: Copy {
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
 
-    /// The first `n` lanes, `n <= LANES`.
-    unsafe fn mask(n: usize) -> Self::Mask;
-    /// The selected lanes at `p`, +0 elsewhere. Touches no other memory.
-    unsafe fn load_masked(p: *const f32, mask: Self::Mask) -> Self;
-    /// Stores the selected lanes at `p`. Touches no other memory.
-    unsafe fn store_masked(self, p: *mut f32, mask: Self::Mask);
+    /// The first `n` lanes at `p`, +0 elsewhere; `n <= LANES`. Touches no other memory.
+    unsafe fn load_first(p: *const f32, n: usize) -> Self;
+    /// Stores the first `n` lanes at `p`; `n <= LANES`. Touches no other memory.
+    unsafe fn store_first(self, p: *mut f32, n: usize);
 
     /// Four consecutive elements of each of `LANES` rows, transposed: lane l of vector q is
     /// `src[l * stride + q]`.
@@ -52,6 +50,8 @@ pub(super) type Kernel = unsafe fn(&Tile);
 pub(super) trait Isa: Vector {
     /// Rows of the largest tile.
     const ROWS: usize;
+    /// Rows of a tile when columns end at the diagonal: fewer compute less beyond it.
+    const DIAGONAL_ROWS: usize;
     /// Columns of the largest tile: the width of a packed panel.
     const PANEL: usize;
 
@@ -73,9 +73,10 @@ pub(super) trait Isa: Vector {
 
 /// Compiles the generic code for one vector type. `rows` and `vectors` count up from 1.
 macro_rules! compile {
-    ($vector:ident, $features:literal, available: $available:expr, rows: [$($rows:literal),+], vectors: [$($vectors:literal),+]) => {
+    ($vector:ident, $features:literal, available: $available:expr, rows: [$($rows:literal),+], diagonal_rows: $diagonal_rows:literal, vectors: [$($vectors:literal),+]) => {
         impl $crate::cpu::gemm::vector::Isa for $vector {
             const ROWS: usize = [$($rows),+].len();
+            const DIAGONAL_ROWS: usize = $diagonal_rows;
             const PANEL: usize = [$($vectors),+].len() * <Self as $crate::cpu::gemm::vector::Vector>::LANES;
 
             #[inline]
