@@ -1,23 +1,14 @@
 //! The CPU device: AVX-512, AVX2+FMA or plain scalar code, chosen at run time, with the same bits.
 
+mod detect;
 mod gemm;
+pub(crate) mod simd;
+
+pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};
 
 use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use crate::reference::Reference;
 use crate::update::UpdateExpr;
-
-/// An instruction set that the kernels were compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Simd {
-    /// AVX-512 F/DQ/BW/VL.
-    Avx512,
-    /// AVX2 and FMA.
-    Avx2,
-    /// Advanced SIMD of arm64.
-    Neon,
-    /// The reference definitions themselves.
-    Scalar,
-}
 
 /// The CPU as a device.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +18,12 @@ pub struct Cpu {
 
 impl Cpu {
     /// A device that uses `simd`.
-    pub const fn new(simd: Simd) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// This machine lacks it.
+    pub fn new(simd: Simd) -> Self {
+        assert!(simd.is_available(), "this machine lacks {simd}");
         Self { simd }
     }
     /// The instruction set in use.

@@ -20,7 +20,7 @@ pub fn fold_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
 }
 
 /// Reduces elements `0..n`; `step(i, acc)` adds element `i` to its lane's sum.
-pub(super) fn lanes<T: Real>(n: usize, step: impl Fn(usize, T) -> T) -> T {
+pub(crate) fn lanes<T: Real>(n: usize, step: impl Fn(usize, T) -> T) -> T {
     let mut partial = [T::ZERO; LANES];
     for i in 0..n {
         partial[i % LANES] = step(i, partial[i % LANES]);
@@ -29,7 +29,7 @@ pub(super) fn lanes<T: Real>(n: usize, step: impl Fn(usize, T) -> T) -> T {
 }
 
 /// `inner` over blocks of [`REDUCE_BLOCK`], the blocks' results by the lane rule.
-pub(super) fn blocks<T: Real>(x: &[T], inner: impl Fn(&[T]) -> T) -> T {
+pub(crate) fn blocks<T: Real>(x: &[T], inner: impl Fn(&[T]) -> T) -> T {
     let mut partial = [T::ZERO; LANES];
     for (b, block) in x.chunks(REDUCE_BLOCK).enumerate() {
         partial[b % LANES] = partial[b % LANES] + inner(block);
@@ -38,7 +38,7 @@ pub(super) fn blocks<T: Real>(x: &[T], inner: impl Fn(&[T]) -> T) -> T {
 }
 
 /// Column sums of an n×width matrix given by `at(i, j)`: the row index is the strided one.
-pub(super) fn columns<T: Real>(width: usize, rows: usize, at: impl Fn(usize, usize) -> T, out: &mut [T]) {
+pub(crate) fn columns<T: Real>(width: usize, rows: usize, at: impl Fn(usize, usize) -> T, out: &mut [T]) {
     for (j, o) in out.iter_mut().enumerate().take(width) {
         *o = lanes(rows, |i, acc| acc + at(i, j));
     }

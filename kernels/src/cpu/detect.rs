@@ -1,0 +1,187 @@
+//! Which instruction set runs, and whether the thread rounds as the bit contract says.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// The environment variable that forces an instruction set.
+pub const SIMD_VARIABLE: &str = "PREHEAT_SIMD";
+
+/// An instruction set that the kernels were compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Simd {
+    /// AVX-512 F/DQ/BW/VL.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// Advanced SIMD of arm64.
+    Neon,
+    /// The reference definitions themselves.
+    Scalar,
+}
+
+/// A forced instruction set that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SimdError {
+    /// No such name.
+    #[error("{SIMD_VARIABLE}={0}: unknown; allowed are {allowed}; this machine has {here}",
+        allowed = names(&Simd::ALL), here = names(&Simd::available()))]
+    Unknown(String),
+    /// The machine lacks it, or no kernels were compiled for it.
+    #[error("{SIMD_VARIABLE}={0}: this machine lacks it; it has {here}", here = names(&Simd::available()))]
+    Absent(Simd),
+}
+
+fn names(list: &[Simd]) -> String {
+    list.iter().map(|s| s.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl Simd {
+    /// All of them, fastest first.
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar];
+
+    /// The name in `PREHEAT_SIMD` and in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::Scalar => "scalar",
+        }
+    }
+
+    /// Whether this machine has it and kernels were compiled for it.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && Self::Avx2.is_available()
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Scalar => true,
+            _ => false,
+        }
+    }
+
+    /// Those that can run here, fastest first; never empty.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|s| s.is_available()).collect()
+    }
+
+    /// The fastest that can run here.
+    pub fn detect() -> Self {
+        Self::available()[0]
+    }
+
+    /// The one that `PREHEAT_SIMD` names, or [`Simd::detect`] where it is unset or empty.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown, or this machine cannot run it.
+    pub fn from_env() -> Result<Self, SimdError> {
+        match std::env::var_os(SIMD_VARIABLE) {
+            Some(name) if !name.is_empty() => Self::forced(&name.to_string_lossy()),
+            _ => Ok(Self::detect()),
+        }
+    }
+
+    /// The one called `name`.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown, or this machine cannot run it.
+    pub fn forced(name: &str) -> Result<Self, SimdError> {
+        let simd =
+            Self::ALL.into_iter().find(|s| s.name() == name).ok_or_else(|| SimdError::Unknown(name.to_owned()))?;
+        if simd.is_available() { Ok(simd) } else { Err(SimdError::Absent(simd)) }
+    }
+}
+
+impl fmt::Display for Simd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The thread's floating-point control register asks for other results than IEEE's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "this thread's floating-point control register is {0:#x}: the kernels need rounding to nearest with denormals \
+     kept (a host process or a library has changed it)"
+)]
+pub struct FloatEnvironmentError(pub u64);
+
+/// Checks that the calling thread rounds to nearest and keeps denormals.
+///
+/// # Errors
+///
+/// It does not; runs on this thread would have other bits.
+pub fn check_float_environment() -> Result<(), FloatEnvironmentError> {
+    let (register, wrong) = control_register();
+    if register & wrong == 0 { Ok(()) } else { Err(FloatEnvironmentError(register)) }
+}
+
+/// MXCSR, and its flush-to-zero (15), rounding (14:13) and denormals-are-zero (6) bits.
+#[cfg(target_arch = "x86_64")]
+fn control_register() -> (u64, u64) {
+    let mut mxcsr = 0_u32;
+    // SAFETY: stores 4 bytes into a local; every x86-64 has the instruction.
+    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
+    (u64::from(mxcsr), 1 << 15 | 0b11 << 13 | 1 << 6)
+}
+
+/// FPCR, and its flush-to-zero (24) and rounding (23:22) bits.
+#[cfg(target_arch = "aarch64")]
+fn control_register() -> (u64, u64) {
+    let fpcr: u64;
+    // SAFETY: reads a register that user code may read.
+    unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags)) };
+    (fpcr, 1 << 24 | 0b11 << 22)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn control_register() -> (u64, u64) {
+    (0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_errors_say_what_is_allowed() {
+        for simd in Simd::ALL {
+            match Simd::forced(simd.name()) {
+                Ok(s) => assert!(s == simd && simd.is_available()),
+                Err(e) => assert!(e == SimdError::Absent(simd) && !simd.is_available()),
+            }
+        }
+        let message = Simd::forced("AVX9").unwrap_err().to_string();
+        assert!(message.contains("PREHEAT_SIMD=AVX9") && message.contains("avx512, avx2, neon, scalar"), "{message}");
+        assert!(message.ends_with(&names(&Simd::available())), "{message}");
+    }
+
+    #[test]
+    fn the_float_environment_of_a_fresh_thread_is_right() {
+        assert_eq!(std::thread::spawn(check_float_environment).join().unwrap(), Ok(()));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_changed_float_environment_is_found() {
+        for bit in [15, 14, 13, 6] {
+            let found = std::thread::spawn(move || {
+                let changed = 0x1f80_u32 | 1 << bit;
+                // SAFETY: a valid MXCSR with all exceptions masked; the thread ends at once.
+                unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const changed) };
+                check_float_environment()
+            });
+            assert_eq!(found.join().unwrap(), Err(FloatEnvironmentError(0x1f80 | 1 << bit)));
+        }
+    }
+}

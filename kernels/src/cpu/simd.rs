@@ -1,0 +1,233 @@
+//! The vector abstraction that every fast path is written over, one file an instruction set.
+//!
+//! A kernel is written once, generic over [`Isa`], and instantiated inside `#[target_feature]` entry
+//! functions by [`dispatch!`]. Every operation of the trait is one IEEE operation, one integer
+//! operation or one selection a lane, so all instruction sets give the same bits by construction.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod plain;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use plain::Plain;
+
+use std::ops::IndexMut;
+
+/// A token that proves that the machine has an instruction set, with the operations on its vectors.
+///
+/// Implementations are `#[inline(always)]` throughout; they turn into single instructions only inside a
+/// function that enables the instruction set.
+pub(crate) trait Isa: Copy + 'static {
+    /// A vector of [`Self::WIDTH`] numbers.
+    type F: Copy;
+    /// The same lanes as 32-bit integers; arithmetic wraps.
+    type I: Copy;
+    /// A truth value a lane.
+    type M: Copy;
+    /// The 32 partial sums of a reduction, as `LANES / WIDTH` vectors.
+    type Block: Copy + IndexMut<usize, Output = Self::F>;
+    /// Lanes of a vector.
+    const WIDTH: usize;
+    /// Vectors of 32 lanes.
+    const VECTORS: usize = crate::reference::LANES / Self::WIDTH;
+
+    /// The same number in every lane.
+    fn splat(self, x: f32) -> Self::F;
+    /// The same integer in every lane.
+    fn splat_int(self, x: i32) -> Self::I;
+    /// The first `WIDTH` elements of `x`, which has at least so many.
+    fn load(self, x: &[f32]) -> Self::F;
+    /// All of `x`, which has fewer than `WIDTH` elements; the other lanes are +0.
+    fn load_first(self, x: &[f32]) -> Self::F;
+    /// Stores into the first `WIDTH` elements of `x`, which has at least so many.
+    fn store(self, x: &mut [f32], v: Self::F);
+    /// Stores the first lanes into all of `x`, which has fewer than `WIDTH` elements.
+    fn store_first(self, x: &mut [f32], v: Self::F);
+    /// True in the first `n` lanes, n < `WIDTH`.
+    fn first(self, n: usize) -> Self::M;
+
+    /// a + b
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a − b
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a · b
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a / b, IEEE
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a · b + c, rounded once
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// √a, IEEE
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// −a
+    fn neg(self, a: Self::F) -> Self::F;
+    /// |a|
+    fn abs(self, a: Self::F) -> Self::F;
+    /// if b > a { b } else { a }
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// if b < a { b } else { a }
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a < b; false for NaN.
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// a == b; false for NaN.
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    /// if m { a } else { b }
+    fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+
+    /// The bits of a number.
+    fn bits(self, a: Self::F) -> Self::I;
+    /// The number of some bits.
+    fn number(self, a: Self::I) -> Self::F;
+    /// a + b, wrapping
+    fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
+    /// a − b, wrapping
+    fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
+    /// a & b
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    /// a ^ b
+    fn xor(self, a: Self::I, b: Self::I) -> Self::I;
+    /// a << n, n in 0..32
+    fn shl(self, a: Self::I, n: i32) -> Self::I;
+    /// a >> n keeping the sign, n in 0..32
+    fn shr(self, a: Self::I, n: i32) -> Self::I;
+    /// The nearest number of an integer.
+    fn from_int(self, a: Self::I) -> Self::F;
+
+    /// `x` in each of the 32 lanes.
+    fn block(self, x: f32) -> Self::Block;
+    /// Sums 32 lanes by the tree 16, 8, 4, 2, 1 of [`crate::reference::fold_lanes`].
+    fn fold(self, lanes: Self::Block) -> f32;
+}
+
+/// How many lanes of a vector take part: all of them, or the first few.
+pub(crate) trait Span<S: Isa>: Copy {
+    /// The elements of `x` from `at`.
+    fn load(self, s: S, x: &[f32], at: usize) -> S::F;
+    /// Writes elements of `x` from `at`.
+    fn store(self, s: S, x: &mut [f32], at: usize, v: S::F);
+    /// `new` where a lane takes part, else `old`: tail lanes are skipped, not padded.
+    fn keep(self, s: S, new: S::F, old: S::F) -> S::F;
+}
+
+/// All lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Full;
+
+/// The first lanes, fewer than a vector has.
+#[derive(Clone, Copy)]
+pub(crate) struct Tail(pub(crate) usize);
+
+impl<S: Isa> Span<S> for Full {
+    #[inline(always)]
+    fn load(self, s: S, x: &[f32], at: usize) -> S::F {
+        s.load(&x[at..])
+    }
+    #[inline(always)]
+    fn store(self, s: S, x: &mut [f32], at: usize, v: S::F) {
+        s.store(&mut x[at..], v);
+    }
+    #[inline(always)]
+    fn keep(self, _: S, new: S::F, _: S::F) -> S::F {
+        new
+    }
+}
+
+impl<S: Isa> Span<S> for Tail {
+    #[inline(always)]
+    fn load(self, s: S, x: &[f32], at: usize) -> S::F {
+        s.load_first(&x[at..at + self.0])
+    }
+    #[inline(always)]
+    fn store(self, s: S, x: &mut [f32], at: usize, v: S::F) {
+        s.store_first(&mut x[at..at + self.0], v);
+    }
+    #[inline(always)]
+    fn keep(self, s: S, new: S::F, old: S::F) -> S::F {
+        s.select(s.first(self.0), new, old)
+    }
+}
+
+/// Runs the body for each vector of `0..n`: `at` is its first element, `span` a [`Full`] or a [`Tail`].
+///
+/// A macro and not a function of a closure, because a closure cannot be `#[inline(always)]`.
+macro_rules! each_vector {
+    ($isa:ty, $n:expr, |$at:ident, $span:ident| $body:block) => {{
+        let n: usize = $n;
+        let mut start = 0;
+        while n - start >= <$isa>::WIDTH {
+            let ($at, $span) = (start, $crate::cpu::simd::Full);
+            $body
+            start += <$isa>::WIDTH;
+        }
+        if start < n {
+            let ($at, $span) = (start, $crate::cpu::simd::Tail(n - start));
+            $body
+        }
+    }};
+}
+
+/// [`each_vector!`] in blocks of 32 elements: `k` is the vector's place in the block of partial sums.
+macro_rules! each_lane {
+    ($isa:ty, $n:expr, |$at:ident, $k:ident, $span:ident| $body:block) => {{
+        let n: usize = $n;
+        let mut start = 0;
+        while n - start >= $crate::reference::LANES {
+            for $k in 0..<$isa>::VECTORS {
+                let ($at, $span) = (start + $k * <$isa>::WIDTH, $crate::cpu::simd::Full);
+                $body
+            }
+            start += $crate::reference::LANES;
+        }
+        if start < n {
+            for $k in 0..<$isa>::VECTORS {
+                let $at = start + $k * <$isa>::WIDTH;
+                if $at + <$isa>::WIDTH <= n {
+                    let $span = $crate::cpu::simd::Full;
+                    $body
+                } else if $at < n {
+                    let $span = $crate::cpu::simd::Tail(n - $at);
+                    $body
+                }
+            }
+        }
+    }};
+}
+
+/// Defines an entry function that takes the instruction set first, and runs `$body`, a generic kernel
+/// whose first argument is the token, compiled for that instruction set.
+macro_rules! dispatch {
+    ($vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path, scalar $scalar:expr) => {
+        #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
+        $vis fn $name(simd: $crate::cpu::Simd, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function enables the instruction set.
+                let token = unsafe { $crate::cpu::simd::Avx512::new() };
+                $body(token, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function enables the instruction set.
+                let token = unsafe { $crate::cpu::simd::Avx2::new() };
+                $body(token, $($arg),*)
+            }
+            match simd {
+                // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::Simd::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::Simd::Avx2 => unsafe { avx2($($arg),*) },
+                _ => $scalar,
+            }
+        }
+    };
+}
+
+pub(crate) use {dispatch, each_lane, each_vector};

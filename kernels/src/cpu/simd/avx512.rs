@@ -1,0 +1,177 @@
+//! AVX-512: 16 lanes.
+
+use std::arch::x86_64::*;
+
+use super::Isa;
+
+/// The machine has AVX-512 F, BW, DQ and VL, AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    ///
+    /// The machine must have AVX-512 F, BW, DQ and VL, AVX2 and FMA.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// An operation that needs nothing but the instruction set.
+macro_rules! op {
+    ($e:expr) => {
+        // SAFETY: the token proves that the machine has the instruction set.
+        unsafe { $e }
+    };
+}
+
+impl Isa for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    type M = __mmask16;
+    type Block = [__m512; 2];
+    const WIDTH: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        op!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> __m512i {
+        op!(_mm512_set1_epi32(x))
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m512 {
+        let x = &x[..16];
+        // SAFETY: the slice has 16 elements, and the token proves the instruction set.
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_first(self, x: &[f32]) -> __m512 {
+        assert!(x.len() < 16);
+        // SAFETY: only the slice's own elements are touched, and the token proves the instruction set.
+        unsafe { _mm512_maskz_loadu_ps(self.first(x.len()), x.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, x: &mut [f32], v: __m512) {
+        let x = &mut x[..16];
+        // SAFETY: the slice has 16 elements, and the token proves the instruction set.
+        unsafe { _mm512_storeu_ps(x.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn store_first(self, x: &mut [f32], v: __m512) {
+        assert!(x.len() < 16);
+        // SAFETY: only the slice's own elements are touched, and the token proves the instruction set.
+        unsafe { _mm512_mask_storeu_ps(x.as_mut_ptr(), self.first(x.len()), v) }
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __mmask16 {
+        (1 << n) - 1
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        op!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        op!(_mm512_sqrt_ps(a))
+    }
+    #[inline(always)]
+    fn neg(self, a: __m512) -> __m512 {
+        op!(_mm512_xor_ps(a, _mm512_set1_ps(-0.0)))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        op!(_mm512_andnot_ps(_mm512_set1_ps(-0.0), a))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // The instruction returns its second operand unless the first one is strictly greater.
+        op!(_mm512_max_ps(b, a))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // The instruction returns its second operand unless the first one is strictly smaller.
+        op!(_mm512_min_ps(b, a))
+    }
+    #[inline(always)]
+    fn lt(self, a: __m512, b: __m512) -> __mmask16 {
+        op!(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b))
+    }
+    #[inline(always)]
+    fn eq(self, a: __m512, b: __m512) -> __mmask16 {
+        op!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
+    }
+    #[inline(always)]
+    fn select(self, m: __mmask16, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_mask_blend_ps(m, b, a))
+    }
+    #[inline(always)]
+    fn bits(self, a: __m512) -> __m512i {
+        op!(_mm512_castps_si512(a))
+    }
+    #[inline(always)]
+    fn number(self, a: __m512i) -> __m512 {
+        op!(_mm512_castsi512_ps(a))
+    }
+    #[inline(always)]
+    fn add_int(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn sub_int(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_xor_si512(a, b))
+    }
+    #[inline(always)]
+    fn shl(self, a: __m512i, n: i32) -> __m512i {
+        op!(_mm512_sllv_epi32(a, _mm512_set1_epi32(n)))
+    }
+    #[inline(always)]
+    fn shr(self, a: __m512i, n: i32) -> __m512i {
+        op!(_mm512_srav_epi32(a, _mm512_set1_epi32(n)))
+    }
+    #[inline(always)]
+    fn from_int(self, a: __m512i) -> __m512 {
+        op!(_mm512_cvtepi32_ps(a))
+    }
+    #[inline(always)]
+    fn block(self, x: f32) -> Self::Block {
+        [self.splat(x); 2]
+    }
+    #[inline(always)]
+    fn fold(self, lanes: Self::Block) -> f32 {
+        // SAFETY: the token proves that the machine has the instruction set.
+        unsafe {
+            let v = _mm512_add_ps(lanes[0], lanes[1]);
+            let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+}

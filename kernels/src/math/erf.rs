@@ -1,0 +1,32 @@
+//! erf x.
+
+use super::exp::exp;
+use super::{polynomial, with_sign};
+use crate::cpu::simd::Isa;
+
+/// x + x·p(x²) up to 1, and 1 − e^{−x·q(x)} beyond, where q(x) = −ln(erfc x)/x.
+#[inline(always)]
+pub(crate) fn erf<S: Isa>(s: S, x: S::F) -> S::F {
+    let a = s.abs(x);
+    // Relative error 1.7e-8 on [0, 1].
+    let p =
+        [0.128_379_17, -0.376_126_2, 0.112_835_266, -0.026_851_015, 0.005_182_416_6, -0.000_795_342_9, 7.651_705e-5];
+    let small = s.fma(polynomial(s, s.mul(a, a), p), a, a);
+
+    // Absolute error of erf 6.2e-9 on [1, 3.93]; from 3.92 on erf rounds to 1.
+    let q = [
+        1.128_599,
+        0.635_412_7,
+        0.105_664_3,
+        -0.023_086_872,
+        0.003_179_206_5,
+        -0.000_137_777_74,
+        -2.861_826_4e-5,
+        3.571_442e-6,
+    ];
+    // The order of the operands keeps a NaN.
+    let b = s.min(a, s.splat(3.93));
+    let large = s.sub(s.splat(1.0), exp(s, s.neg(s.mul(b, polynomial(s, b, q)))));
+
+    with_sign(s, s.select(s.lt(a, s.splat(1.0)), small, large), x)
+}
