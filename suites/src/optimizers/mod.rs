@@ -1,4 +1,11 @@
 //! Optimizers. One file each: host scalars per step in f64 and an elementwise update expression.
+//!
+//! Every hyper-parameter reaches the expression as a host scalar, never as a constant, so runs of one
+//! shape with different coefficients share one expression.
+
+mod adam;
+mod adamw;
+mod sgd;
 
 use crate::registry::Entry;
 use preheat_kernels::update::UpdateExpr;
@@ -13,4 +20,7 @@ pub trait Optimizer: Send + Sync {
 }
 
 /// All optimizers.
-pub static OPTIMIZERS: &[Entry<Box<dyn Optimizer>>] = &[];
+pub static OPTIMIZERS: &[Entry<Box<dyn Optimizer>>] = &[adam::ENTRY, adamw::ENTRY, sgd::ENTRY];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! AdamW (Loshchilov & Hutter 2019, Algorithm 2).
+//!
+//! p ← (1 − lr·weight_decay)·p, then Adam's step from the raw gradient (see `adam.rs` for ε and corrections)
+//!
+//! As in PyTorch the decay comes first and is multiplied by the learning rate, schedule included. In the paper
+//! the decay is η_t·λ with the schedule multiplier η_t alone: λ there is peak_lr·weight_decay here.
+
+use super::Optimizer;
+use super::adam::{BETA1, BETA2, EPS, Moments};
+use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
+use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
+
+pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
+    name: "adamw",
+    doc: "Adam with decoupled weight decay",
+    params: &[
+        BETA1,
+        BETA2,
+        EPS,
+        ParamDef {
+            name: "weight_decay",
+            doc: "times the learning rate: the share of the parameter that a step takes away",
+            kind: ParamKind::Real { min: 0.0, max: 1e3 },
+            default: Preset::Real(0.01),
+        },
+    ],
+    build,
+};
+
+struct AdamW {
+    moments: Moments,
+    weight_decay: f64,
+}
+
+fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
+    Ok(Box::new(AdamW { moments: Moments::new(params), weight_decay: params.real("weight_decay") }))
+}
+
+impl Optimizer for AdamW {
+    fn expr(&self) -> UpdateExpr {
+        let mut b = UpdateBuilder::new();
+        let (keep, p, g) = (b.scalar("keep"), b.param(), b.grad());
+        let p = b.mul(keep, p);
+        let (p, states) = Moments::step(&mut b, p, g);
+        b.finish(p, states)
+    }
+
+    fn scalars(&self, step: u64, lr: f64) -> Vec<f64> {
+        let keep = 1.0 - lr * self.weight_decay;
+        std::iter::once(keep).chain(self.moments.scalars(step, lr)).collect()
+    }
+}
