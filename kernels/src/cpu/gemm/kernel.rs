@@ -44,22 +44,29 @@ impl Tile {
     }
 }
 
-/// Rows of A reached from three-row groups: each group has a pointer, and the address modes do the rest.
-struct Rows {
-    groups: [*const f32; MAX_ROWS / 3],
-    row: usize,
+/// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
+/// addresses fit the registers.
+struct Cursor {
+    a: [*const f32; MAX_ROWS / 3],
+    b: *const f32,
 }
 
-impl Rows {
+impl Cursor {
     #[inline(always)]
-    fn at(&self, r: usize) -> *const f32 {
-        self.groups[r / 3].wrapping_add(r % 3 * self.row)
+    fn new(tile: &Tile) -> Self {
+        let row = |r: usize| tile.a.wrapping_add(r * tile.a_row);
+        Self { a: [row(0), row(3), row(6), row(9)], b: tile.b }
     }
     #[inline(always)]
-    fn advance(&mut self, by: usize) {
-        for group in &mut self.groups {
-            *group = group.wrapping_add(by);
+    fn a(&self, tile: &Tile, r: usize) -> *const f32 {
+        self.a[r / 3].wrapping_add(r % 3 * tile.a_row)
+    }
+    #[inline(always)]
+    fn advance(&mut self, tile: &Tile) {
+        for a in &mut self.a {
+            *a = a.wrapping_add(tile.a_term);
         }
+        self.b = self.b.wrapping_add(tile.b_term);
     }
 }
 
@@ -83,25 +90,29 @@ macro_rules! unroll {
     };
 }
 
-/// Adds one term to the accumulators of `rows`.
+/// Adds the term at `at` to the accumulators of `rows`, and goes on to the next.
+///
+/// # Safety
+/// The instruction set of `V` is available; A has the rows and B has N vectors there.
 #[inline(always)]
 unsafe fn term<V: Vector, const R: usize, const N: usize>(
     acc: &mut [[V; N]; R],
     rows: Range<usize>,
-    a: &Rows,
-    b: *const f32,
+    tile: &Tile,
+    at: &mut Cursor,
 ) {
-    // SAFETY: the caller's: rows of A in `rows` and N vectors of B exist.
+    // SAFETY: the caller's.
     unsafe {
         let mut y = [V::zero(); N];
-        unroll!(vectors v < N => { y[v] = V::load(b.wrapping_add(v * V::LANES)); });
+        unroll!(vectors v < N => { y[v] = V::load(at.b.wrapping_add(v * V::LANES)); });
         unroll!(rows r < R => {
             if rows.start <= r && r < rows.end {
-                let x = V::broadcast(a.at(r));
+                let x = V::broadcast(at.a(tile, r));
                 unroll!(vectors v < N => { acc[r][v] = x.mul_add(y[v], acc[r][v]); });
             }
         });
     }
+    at.advance(tile);
 }
 
 /// Computes a tile of `R` rows and `N` vectors of columns.
@@ -118,32 +129,21 @@ pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile)
             acc = load(tile, whole, tile.start, tile.start_row);
         }
 
-        let (row, first) = (tile.a_row, tile.a);
-        let mut a = Rows {
-            groups: [first, first.wrapping_add(3 * row), first.wrapping_add(6 * row), first.wrapping_add(9 * row)],
-            row,
-        };
-        let mut b = tile.b;
+        let mut at = Cursor::new(tile);
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
                 if tile.head.contains(&step) {
-                    term(&mut acc, 0..step + 1, &a, b);
-                    a.advance(tile.a_term);
-                    b = b.wrapping_add(tile.b_term);
+                    term(&mut acc, 0..step + 1, tile, &mut at);
                 }
             });
         }
         for _ in 0..tile.body {
-            term(&mut acc, 0..R, &a, b);
-            a.advance(tile.a_term);
-            b = b.wrapping_add(tile.b_term);
+            term(&mut acc, 0..R, tile, &mut at);
         }
         if !tile.tail.is_empty() {
             unroll!(rows step < R => {
                 if tile.tail.contains(&step) {
-                    term(&mut acc, step..R, &a, b);
-                    a.advance(tile.a_term);
-                    b = b.wrapping_add(tile.b_term);
+                    term(&mut acc, step..R, tile, &mut at);
                 }
             });
         }

@@ -34,8 +34,8 @@ const BLOCK_TERMS: usize = 256;
 const BLOCK_COLUMNS: usize = 512;
 /// Tiles whose rows of A should stay in the L2 cache while the panels pass.
 const BLOCK_TILES: usize = 16;
-/// Up to this many rows, a row-major B is read where it lies.
-const DIRECT_ROWS: usize = 256;
+/// While at most this many tiles read each panel, a row-major B is read where it lies.
+const DIRECT_TILES: usize = 22;
 
 thread_local! {
     /// One block of B. It is allocated once a thread; pages that are never used cost nothing.
@@ -195,7 +195,7 @@ impl Product {
     /// # Safety
     /// The instruction set of `V` is available.
     unsafe fn panels<V: Isa>(&self, columns: &Range<usize>, terms: &Range<usize>, buffer: &mut [f32]) -> Panels {
-        let packed_from = if self.trans_b || self.m > DIRECT_ROWS {
+        let packed_from = if self.trans_b || self.m > DIRECT_TILES * V::ROWS {
             columns.start
         } else if (columns.end - columns.start).is_multiple_of(V::LANES) {
             columns.end

@@ -50,13 +50,19 @@ pub(super) unsafe fn transposed<V: Isa>(
                 block[3].store(to.add(3 * V::PANEL));
             }
         }
-        for p in 0..terms {
-            let done = if p < whole_terms { whole_columns } else { 0 };
-            let to = panel.add(p * V::PANEL);
-            for j in done..columns {
-                *to.add(j) = *source.add(j * stride + p);
+        for p in whole_terms..terms {
+            for j in 0..whole_columns {
+                *panel.add(p * V::PANEL + j) = *source.add(j * stride + p);
             }
-            to.add(columns).write_bytes(0, V::PANEL - columns);
+        }
+        if whole_columns < V::PANEL {
+            for p in 0..terms {
+                let to = panel.add(p * V::PANEL);
+                for j in whole_columns..columns {
+                    *to.add(j) = *source.add(j * stride + p);
+                }
+                to.add(columns).write_bytes(0, V::PANEL - columns);
+            }
         }
     }
 }
