@@ -1,5 +1,6 @@
 //! What several unit tests need: a run, a suite's observations, a quick trainer with planted faults.
 
+use crate::lab::progress::Progress;
 use crate::lab::work::{Training, Work};
 use crate::results::SuiteResult;
 use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
@@ -7,14 +8,14 @@ use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::{Params, Scalar, Spec};
 use preheat_suites::run::{Recipe, Run, RunId, Start};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A run of `steps` steps whose recipe only the fake trainer understands.
 pub(crate) fn run(name: &str, steps: i64, seed: u64) -> Run {
     let spec = |name: &str| Spec { name: name.into(), params: Params::default() };
     let train = Params(BTreeMap::from([("steps".to_string(), Scalar::Int(steps))]));
-    let recipe =
-        Recipe { model: spec(name), task: spec("t"), optimizer: spec("o"), schedule: spec("s"), train };
+    let recipe = Recipe { model: spec(name), task: spec("t"), optimizer: spec("o"), schedule: spec("s"), train };
     Run { recipe, seed, data_seed: seed, start: Start::Fresh }
 }
 
@@ -138,4 +139,19 @@ impl Training for FakeRun<'_> {
         let metrics = BTreeMap::from([("sum".to_string(), (self.sum >> 11) as f64)]);
         Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: format!("{:x}", self.sum) }
     }
+}
+
+/// Keeps the warnings that a user would see.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
+
+impl Progress for Lines {
+    fn begin(&self, _: usize, _: f64, _: usize) {}
+    fn advanced(&self, _: f64) {}
+    fn skipped(&self, _: f64) {}
+    fn finished(&self) {}
+    fn warn(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_string());
+    }
+    fn end(&self) {}
 }

@@ -107,8 +107,7 @@ mod tests {
     fn measured_survives_json_bit_for_bit() {
         let values = [0.0, -0.0, 3.0, 0.1, 1e300, 5e-324, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0_f64.sqrt()];
         let metrics = values.iter().enumerate().map(|(i, x)| (format!("m{i}"), *x)).collect();
-        let measured =
-            Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: String::new() };
+        let measured = Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: String::new() };
         let text = serde_json::to_string(&measured).unwrap();
         let back: Measured = serde_json::from_str(&text).unwrap();
         for (i, x) in values.iter().enumerate() {

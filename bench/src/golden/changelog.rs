@@ -80,7 +80,7 @@ fn spliced(text: &str, lines: &[String]) -> String {
         new.insert(0, "");
     }
     all.splice(end..end, new);
-    all.join("\n") + "\n"
+    all.join("\n").trim_end().to_string() + "\n"
 }
 
 #[cfg(test)]

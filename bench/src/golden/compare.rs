@@ -94,7 +94,8 @@ pub fn compare(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
 fn numerics(golden: &SuiteResult, here: &SuiteResult) -> Option<Difference> {
     // The place takes part, not only the id: runs are compared where they stand.
     let common: Vec<_> = pairs(&golden.runs, &here.runs, run_key).collect();
-    let moved: Vec<_> = common.iter().filter(|(was, is)| was.digest != is.digest || was.outcome != is.outcome).collect();
+    let moved: Vec<_> =
+        common.iter().filter(|(was, is)| was.digest != is.digest || was.outcome != is.outcome).collect();
     let first = moved.iter().take(NAMED).map(|(_, is)| is.label()).collect();
     (!moved.is_empty()).then(|| Difference::Numerics { runs: moved.len(), of: common.len(), first })
 }

@@ -59,8 +59,8 @@ pub struct Carried {
     pub records: BTreeMap<RunId, Record>,
     /// Runs trained to their end by this process.
     pub trained: usize,
-    /// Runs that could not be carried out: label and one line.
-    pub failures: Vec<(String, String)>,
+    /// Runs that could not be carried out: label, one line, id.
+    pub failures: Vec<(String, String, RunId)>,
     /// Stopped by a signal before all was done.
     pub interrupted: bool,
     /// What was trained here, for the expected time.
@@ -101,10 +101,12 @@ impl Workers<'_> {
                 let spawned =
                     thread::Builder::new().name(THREAD.into()).spawn_scoped(scope, || self.work_through(&shared));
                 if let Err(e) = spawned {
-                    lock(&shared).carried.failures.push(("worker".into(), format!("no thread: {e}")));
+                    self.progress.warn(&format!("a worker could not be started: {e}"));
                 }
             }
         });
+        // Without a single worker this thread does the work.
+        self.work_through(&shared);
         self.progress.end();
         shared.into_inner().unwrap_or_else(|e| e.into_inner()).carried
     }
@@ -147,7 +149,7 @@ impl Workers<'_> {
                 Ok(End::Stopped) => shared.carried.interrupted = true,
                 Err(why) => {
                     self.progress.warn(&format!("{}: {why}", job.label));
-                    shared.carried.failures.push((job.label, why));
+                    shared.carried.failures.push((job.label, why, job.key.run));
                     self.progress.finished();
                 }
             }
@@ -209,3 +211,7 @@ fn panic_line(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
     text.and_then(|x| x.lines().next()).unwrap_or("without a message").to_string()
 }
+
+#[cfg(test)]
+#[path = "workers_tests.rs"]
+mod tests;

@@ -14,7 +14,9 @@ pub const COMMAND: &str = "cargo xtask report";
 /// The overview: one row a suite.
 pub fn summary(results: &[SuiteResult]) -> String {
     let mut rows = vec![
-        ["suite", "tier", "scale", "runs", "reproduced", "refuted", "inconclusive", "digest"].map(String::from).to_vec(),
+        ["suite", "tier", "scale", "runs", "reproduced", "refuted", "inconclusive", "digest"]
+            .map(String::from)
+            .to_vec(),
     ];
     for result in results {
         let count = |v: Verdict| result.claims.iter().filter(|c| c.verdict == v).count().to_string();
@@ -38,11 +40,7 @@ pub fn results(results: &[SuiteResult]) -> String {
     for result in results {
         text.push('\n');
         text.push_str(table::suite(result, Style::Markdown).trim_end());
-        text.push_str(&format!(
-            "\n\nMade by `cargo xtask bench {} --tier {}`.\n",
-            result.name,
-            tier_name(result.tier)
-        ));
+        text.push_str(&format!("\n\nMade by `cargo xtask bench {} --tier {}`.\n", result.name, tier_name(result.tier)));
     }
     text
 }

@@ -1,3 +1,5 @@
+//! The store as a whole.
+
 use super::code_id::{INPUTS, code_id};
 use super::key::tests::conditions;
 use super::*;

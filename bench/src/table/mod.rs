@@ -43,7 +43,7 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
     }
     if !result.claims.is_empty() {
         text.push_str(&draw(claims(&result.claims), style));
-        text.push('\n');
+        text.push_str("\n\n");
         for claim in &result.claims {
             text.push_str(&footnote(claim, style));
         }
@@ -83,7 +83,7 @@ fn cells(cells: &[&CellResult]) -> Vec<Vec<String>> {
     let mut rows = vec![
         [cells[0].experiment.clone()]
             .into_iter()
-            .chain(axes.iter().cloned())
+            .chain(axes.iter().map(|axis| short(axis, &axes)))
             .chain(metrics.iter().map(|m| (*m).to_string()))
             .collect::<Vec<_>>(),
     ];
@@ -96,6 +96,13 @@ fn cells(cells: &[&CellResult]) -> Vec<Vec<String>> {
     rows
 }
 
+/// The last part of an axis's dotted path, where no other axis ends the same.
+fn short(axis: &str, axes: &[String]) -> String {
+    let last = |x: &str| x.rsplit('.').next().unwrap_or_default().to_string();
+    let alone = axes.iter().filter(|other| last(other) == last(axis)).count() == 1;
+    if alone { last(axis) } else { axis.to_string() }
+}
+
 fn union<'a>(axes: impl Iterator<Item = &'a Axes>) -> Vec<String> {
     let mut names: Vec<String> = axes.flat_map(|a| a.keys().cloned()).collect();
     names.sort();
@@ -104,7 +111,7 @@ fn union<'a>(axes: impl Iterator<Item = &'a Axes>) -> Vec<String> {
 }
 
 fn claims(claims: &[ClaimResult]) -> Vec<Vec<String>> {
-    let mut rows = vec![["claim", "paper", "effect", "95 % interval", "n", "verdict"].map(String::from).to_vec()];
+    let mut rows = vec![["claim", "paper says", "effect", "95 % interval", "n", "verdict"].map(String::from).to_vec()];
     for claim in claims {
         rows.push(vec![
             format!("{} ({})", claim.id, claim.paper_claim),
@@ -134,11 +141,10 @@ pub const fn verdict_name(verdict: Verdict) -> &'static str {
 }
 
 fn footnote(claim: &ClaimResult, style: Style) -> String {
-    let bullet = if style == Style::Markdown { "\n- **" } else { "  " };
-    let close = if style == Style::Markdown { "**" } else { ":" };
+    let bullet = if style == Style::Markdown { "- **" } else { "" };
+    let close = if style == Style::Markdown { ":**" } else { ":" };
     let at = claim.at.as_ref().map(|at| format!(" At {at}.")).unwrap_or_default();
-    let line = format!("{bullet}{}{close} {} ({}){at}", claim.id, claim.sentence, claim.place);
-    if style == Style::Markdown { line } else { line + "\n" }
+    format!("{bullet}{}{close} {} ({}){at}\n", claim.id, claim.sentence, claim.place)
 }
 
 /// Draws rows, the first of which is the header.
@@ -171,6 +177,12 @@ mod tests {
     #[test]
     fn the_markdown_table() {
         insta::assert_snapshot!(suite(&result(&observed()), Style::Markdown));
+    }
+
+    #[test]
+    fn axes_that_end_alike_keep_their_paths() {
+        let axes = ["a.lr", "b.lr", "c.width"].map(String::from);
+        assert_eq!(axes.each_ref().map(|x| short(x, &axes)), ["a.lr", "b.lr", "width"]);
     }
 
     #[test]
