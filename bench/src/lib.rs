@@ -1,1 +1,18 @@
-//! The lab.
+//! The lab: plans, trains, records, judges, compares with golden, and tables. Its binary `preheat` owns
+//! the command line. How numbers are computed is `kernels`' business, what is trained `suites`'.
+
+pub mod cli;
+pub mod commands;
+pub mod exit;
+pub mod golden;
+pub mod lab;
+pub mod report;
+pub mod results;
+pub mod store;
+pub mod table;
+
+#[cfg(test)]
+mod testing;
+
+/// Hash of the sources of `kernels` and `suites` and of the lock file that this binary was built from.
+pub const CODE_ID: &str = env!("PREHEAT_CODE_ID");

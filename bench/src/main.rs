@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The command line of the lab.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    preheat_bench::cli::main()
+}

@@ -1,0 +1,262 @@
+//! The command line: what can be said, and the process's exit code.
+
+use crate::commands;
+use crate::exit::{Exit, Failure};
+use crate::lab::{MathArg, Options};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use preheat_suites::claims::Tier;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Reproducible benchmarks of training dynamics.
+#[derive(Debug, Parser)]
+#[command(name = "preheat", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train what is missing, judge the claims, compare with golden and print a table per suite.
+    Bench(BenchArgs),
+    /// Show what differs from golden and accept it.
+    Accept(AcceptArgs),
+    /// Write golden's tables into README.md and RESULTS.md.
+    Report(ReportArgs),
+}
+
+/// Which suites, and where things lie.
+#[derive(Clone, Debug, Args)]
+pub struct SuiteArgs {
+    /// Suites by name; all of them where none is named.
+    #[arg(value_name = "SUITE")]
+    pub suites: Vec<String>,
+    /// How much is run.
+    #[arg(long, value_enum, default_value = "quick")]
+    pub tier: TierArg,
+    /// Runs trained at the same time, one thread each; the machine's cores where it is not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Where records and checkpoints are kept.
+    #[arg(long, value_name = "DIR", default_value = "target/preheat")]
+    pub store: PathBuf,
+    /// Read suites from the YAML files of this folder instead of the built-in ones.
+    #[arg(long = "suites", value_name = "DIR")]
+    pub suites_dir: Option<PathBuf>,
+    /// Where accepted results are kept.
+    #[arg(long, value_name = "DIR", default_value = "golden")]
+    pub golden: PathBuf,
+    /// Wall time between the checkpoints of a run, in seconds. It never changes a number.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub checkpoint_every: f64,
+}
+
+/// `preheat bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Suites and places.
+    #[command(flatten)]
+    pub suite: SuiteArgs,
+    /// Where numbers are computed.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: DeviceArg,
+    /// exact: the same bits everywhere.
+    #[arg(long, value_enum, default_value = "exact")]
+    pub math: MathArg,
+    /// Only cells that match: a part of `experiment/arm`, or `key=value` of a grid axis; all that are given must match.
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Vec<String>,
+    /// Only the first N claim seeds of each cell.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: Option<u32>,
+    /// Train on a file of your own instead of the suites' tasks, e.g. `text=book.txt`.
+    #[arg(long, value_name = "text=FILE")]
+    pub task: Option<String>,
+    /// Show stages, runs, cells, FLOPs and the expected time; train nothing.
+    #[arg(long, conflicts_with = "verify")]
+    pub list: bool,
+    /// Build every run and train one step of each; keep nothing.
+    #[arg(long)]
+    pub verify: bool,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// `preheat accept`.
+#[derive(Clone, Debug, Args)]
+pub struct AcceptArgs {
+    /// Suites and places.
+    #[command(flatten)]
+    pub suite: SuiteArgs,
+    /// Why, for the changelog.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `preheat report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Write nothing; exit with 1 where a page is stale.
+    #[arg(long, conflicts_with = "out")]
+    pub check: bool,
+    /// Write Markdown, CSV and JSON of every suite into this folder instead.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where accepted results are kept.
+    #[arg(long, value_name = "DIR", default_value = "golden")]
+    pub golden: PathBuf,
+    /// The folder of README.md and RESULTS.md.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub pages: PathBuf,
+}
+
+/// A tier's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TierArg {
+    /// Seconds: part of the tests.
+    Smoke,
+    /// The claims' own arms: at most ten minutes for all suites.
+    Quick,
+    /// Wide grids, more seeds.
+    Full,
+    /// The papers' own shapes on real data.
+    Paper,
+}
+
+impl From<TierArg> for Tier {
+    fn from(tier: TierArg) -> Self {
+        match tier {
+            TierArg::Smoke => Self::Smoke,
+            TierArg::Quick => Self::Quick,
+            TierArg::Full => Self::Full,
+            TierArg::Paper => Self::Paper,
+        }
+    }
+}
+
+/// A device's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// This machine's processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables for people.
+    Table,
+    /// The result model.
+    Json,
+    /// One row a metric of a cell and one a claim.
+    Csv,
+    /// Tables for a page.
+    Markdown,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..=86_400.0).contains(&x) => Ok(x),
+        _ => Err("seconds from 0 to 86400".into()),
+    }
+}
+
+impl SuiteArgs {
+    /// What the lab needs of these words.
+    pub fn options(&self) -> Options {
+        Options {
+            suites: self.suites.clone(),
+            suites_dir: self.suites_dir.clone(),
+            tier: self.tier.into(),
+            jobs: self.jobs.map(usize::from),
+            store: self.store.clone(),
+            checkpoint_every: std::time::Duration::from_secs_f64(self.checkpoint_every),
+            filter: Vec::new(),
+            seeds: None,
+            task: None,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    quiet_workers();
+    let exit = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(e) => {
+            // Help and version are answers, on stdout with code 0; the rest is clap's own message.
+            let _ = e.print();
+            if e.use_stderr() { Exit::Usage } else { Exit::Golden }
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn run(cli: Cli) -> Exit {
+    let done = match cli.command {
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::Accept(args) => commands::accept::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+    };
+    done.unwrap_or_else(|Failure { exit, message }| {
+        eprintln!("preheat: {message}");
+        exit
+    })
+}
+
+/// A panic in a worker is told as one line beside its run; the default hook would tell it twice.
+fn quiet_workers() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let worker = std::thread::current().name() == Some(crate::lab::workers::THREAD);
+        if !worker || std::env::var_os("RUST_BACKTRACE").is_some() {
+            default(info);
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_words_are_refused() {
+        let bad: &[&[&str]] = &[
+            &["bench", "--tier", "huge"],
+            &["bench", "--jobs", "0"],
+            &["bench", "--seeds", "0"],
+            &["bench", "--device", "tpu"],
+            &["bench", "--list", "--verify"],
+            &["bench", "--checkpoint-every", "-1"],
+            &["bench", "--checkpoint-every", "NaN"],
+            &["report", "--check", "--out", "x"],
+            &["nothing"],
+            &[],
+        ];
+        for words in bad {
+            let words = [&["preheat"], *words].concat();
+            assert!(Cli::try_parse_from(&words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let cli = Cli::try_parse_from(["preheat", "bench"]).unwrap();
+        let Command::Bench(args) = cli.command else { panic!("bench") };
+        assert_eq!(args.suite.tier, TierArg::Quick);
+        assert_eq!(args.suite.store, PathBuf::from("target/preheat"));
+        assert_eq!((args.device, args.math, args.format), (DeviceArg::Cpu, MathArg::Exact, Format::Table));
+    }
+}

@@ -1,0 +1,5 @@
+//! One file a command.
+
+pub mod accept;
+pub mod bench;
+pub mod report;

@@ -1,0 +1,121 @@
+//! `preheat report`: golden's tables as pages.
+
+use crate::cli::ReportArgs;
+use crate::exit::{Exit, Failure};
+use crate::golden::Golden;
+use crate::report::{self, COMMAND, Marker, splice};
+use crate::results::SuiteResult;
+use crate::store::envelope::write_atomic;
+use crate::table::{self, Style};
+use std::fs;
+use std::path::Path;
+
+/// Writes or checks the pages.
+///
+/// # Errors
+/// An unreadable golden, a page without its markers, a folder that cannot be written.
+pub fn run(args: &ReportArgs) -> Result<Exit, Failure> {
+    let results = Golden::new(&args.golden).all().map_err(Failure::usage)?;
+    if let Some(out) = &args.out {
+        return write_out(out, &results);
+    }
+    let pages = [
+        ("README.md", Marker("summary"), report::summary(&results)),
+        ("RESULTS.md", Marker("results"), report::results(&results)),
+    ];
+    let mut exit = Exit::Golden;
+    for (name, marker, text) in pages {
+        let path = args.pages.join(name);
+        let shown = path.display();
+        let page = fs::read_to_string(&path).map_err(|e| Failure::usage(format!("{shown}: {e}")))?;
+        let new = splice(&page, marker, &text).map_err(|e| Failure::usage(format!("{shown}: {e}")))?;
+        if new == page {
+            continue;
+        }
+        if args.check {
+            eprintln!("preheat: {shown} is stale; `{COMMAND}` writes it");
+            exit = exit.worst(Exit::Regression);
+        } else {
+            write_atomic(&path, new.as_bytes()).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
+            eprintln!("preheat: wrote {shown}");
+        }
+    }
+    Ok(exit)
+}
+
+fn write_out(out: &Path, results: &[SuiteResult]) -> Result<Exit, Failure> {
+    let failed = |path: &Path, e: &dyn std::fmt::Display| Failure::failed(format!("{}: {e}", path.display()));
+    fs::create_dir_all(out).map_err(|e| failed(out, &e))?;
+    for result in results {
+        let json = serde_json::to_string_pretty(result).map_err(|e| failed(out, &e))? + "\n";
+        let texts = [
+            ("md", table::suite(result, Style::Markdown)),
+            ("csv", table::csv::suites(std::slice::from_ref(result))),
+            ("json", json),
+        ];
+        for (extension, text) in texts {
+            let path = out.join(format!("{}.{extension}", result.stem()));
+            write_atomic(&path, text.as_bytes()).map_err(|e| failed(&path, &e))?;
+        }
+    }
+    let index = out.join("index.md");
+    let text = format!("{}\n{}", report::summary(results), report::results(results));
+    write_atomic(&index, text.as_bytes()).map_err(|e| failed(&index, &e))?;
+    eprintln!("preheat: wrote {}", out.display());
+    Ok(Exit::Golden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{observed, result};
+
+    fn args(root: &Path) -> ReportArgs {
+        ReportArgs { check: false, out: None, golden: root.join("golden"), pages: root.to_path_buf() }
+    }
+
+    fn pages(root: &Path) {
+        for (name, marker) in [("README.md", "summary"), ("RESULTS.md", "results")] {
+            fs::write(root.join(name), format!("# T\n<!-- preheat:{marker} -->\n<!-- /preheat:{marker} -->\n"))
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn stale_pages_are_seen_then_written_then_fresh() {
+        let dir = tempfile::tempdir().unwrap();
+        pages(dir.path());
+        let golden = Golden::new(&dir.path().join("golden"));
+        golden.accept(&result(&observed())).unwrap();
+        let write = args(dir.path());
+        let check = ReportArgs { check: true, ..write.clone() };
+        assert_eq!(run(&check), Ok(Exit::Regression));
+        assert_eq!(run(&write), Ok(Exit::Golden));
+        assert_eq!(run(&check), Ok(Exit::Golden));
+        assert!(fs::read_to_string(dir.path().join("README.md")).unwrap().contains("demo"));
+
+        let mut moved = result(&observed());
+        moved.claims[0].effect = Some(0.75);
+        golden.accept(&moved).unwrap();
+        assert_eq!(run(&check), Ok(Exit::Regression), "RESULTS.md shows the effect");
+    }
+
+    #[test]
+    fn out_writes_every_form_and_touches_no_page() {
+        let dir = tempfile::tempdir().unwrap();
+        Golden::new(&dir.path().join("golden")).accept(&result(&observed())).unwrap();
+        let out = dir.path().join("site");
+        assert_eq!(run(&ReportArgs { out: Some(out.clone()), ..args(dir.path()) }), Ok(Exit::Golden));
+        for name in ["demo.quick.md", "demo.quick.csv", "demo.quick.json", "index.md"] {
+            assert!(out.join(name).exists(), "{name}");
+        }
+        assert!(!dir.path().join("README.md").exists());
+    }
+
+    #[test]
+    fn a_page_without_markers_is_a_wrong_command() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("README.md"), "# T\n").unwrap();
+        assert_eq!(run(&args(dir.path())).unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,180 @@
+//! Carrying out suites: stage after stage, the runs of all suites together, equal runs once.
+
+use super::trainer::data_hash;
+use super::workers::{Job, Workers};
+use crate::results::{Axes, SuiteResult};
+use crate::store::key::{Conditions, Key};
+use crate::store::throughput::Throughput;
+use preheat_suites::claims::{Claim, Judged, Tier};
+use preheat_suites::record::{Measured, Observation, Record};
+use preheat_suites::run::{Run, RunId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One cell that a run fills.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// Experiment id.
+    pub experiment: String,
+    /// Arm name.
+    pub arm: String,
+    /// Point of the grid.
+    pub axes: Axes,
+    /// Used to choose rates only.
+    pub selection: bool,
+}
+
+/// A run with the cells that it fills.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The run.
+    pub run: Run,
+    /// Its cells.
+    pub cells: Vec<Cell>,
+}
+
+/// A suite's plan: stages, of which a later one may need what an earlier one measured.
+pub trait Staged {
+    /// How many stages there are.
+    fn stages(&self) -> usize;
+    /// The runs of a stage in plan order.
+    ///
+    /// # Errors
+    /// One line where `measured` lacks what the stage depends on.
+    fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String>;
+}
+
+/// A suite that is to be carried out.
+pub struct Suite {
+    /// Its name.
+    pub name: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// Its claims.
+    pub claims: Vec<Claim>,
+    /// Its plan.
+    pub plan: Box<dyn Staged>,
+}
+
+/// What became of all suites.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Per suite, in the order given: the planned runs whose records are there, and their places.
+    pub observed: Vec<Vec<(RunId, Observation)>>,
+    /// Records by run.
+    pub records: BTreeMap<RunId, Record>,
+    /// Per suite: what went wrong, one line each.
+    pub failures: Vec<Vec<String>>,
+    /// Stopped by a signal.
+    pub interrupted: bool,
+    /// Runs trained here.
+    pub trained: usize,
+    /// Runs that the store held.
+    pub reused: usize,
+    /// What was trained here.
+    pub throughput: Throughput,
+}
+
+/// Carries out `suites`; `flops` gives a run's FLOPs a step, for progress and order only.
+pub fn carry_out(
+    suites: &[Suite],
+    conditions: &Conditions,
+    workers: &Workers<'_>,
+    flops: &dyn Fn(&Run) -> f64,
+) -> Outcome {
+    let mut outcome = Outcome {
+        observed: suites.iter().map(|_| Vec::new()).collect(),
+        failures: suites.iter().map(|_| Vec::new()).collect(),
+        ..Outcome::default()
+    };
+    let mut measured: BTreeMap<RunId, Measured> = BTreeMap::new();
+    let mut dead: BTreeSet<usize> = BTreeSet::new();
+    let stages = suites.iter().map(|s| s.plan.stages()).max().unwrap_or(0);
+    for stage in 0..stages {
+        let mut planned: Vec<(usize, Planned)> = Vec::new();
+        for (index, suite) in suites.iter().enumerate() {
+            if stage >= suite.plan.stages() || dead.contains(&index) {
+                continue;
+            }
+            match suite.plan.stage(stage, &measured) {
+                Ok(runs) => planned.extend(runs.into_iter().map(|run| (index, run))),
+                Err(why) => {
+                    dead.insert(index);
+                    outcome.failures[index].push(format!("{}: stage {}: {why}", suite.name, stage + 1));
+                }
+            }
+        }
+        let jobs = jobs(suites, &planned, conditions, &measured, flops);
+        let wanted = jobs.len();
+        let carried = workers.carry_out(jobs);
+        outcome.trained += carried.trained;
+        outcome.reused += carried.records.len() - carried.trained;
+        outcome.interrupted |= carried.interrupted;
+        outcome.throughput.flops += carried.throughput.flops;
+        outcome.throughput.seconds += carried.throughput.seconds;
+        let missing = wanted - carried.records.len();
+        measured.extend(carried.records.iter().map(|(id, record)| (id.clone(), record.measured.clone())));
+        outcome.records.extend(carried.records);
+        for (index, planned) in planned {
+            observe(&planned, &measured, &mut outcome.observed[index]);
+            let id = planned.run.id();
+            if let Some((label, why)) =
+                carried.failures.iter().find(|(_, _, failed)| *failed == id).map(|f| (&f.0, &f.1))
+            {
+                outcome.failures[index].push(format!("{label}: {why}"));
+            }
+        }
+        if outcome.interrupted || missing > 0 && carried.failures.is_empty() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// The runs of a stage that nobody carried out yet, equal ones once.
+fn jobs(
+    suites: &[Suite],
+    planned: &[(usize, Planned)],
+    conditions: &Conditions,
+    measured: &BTreeMap<RunId, Measured>,
+    flops: &dyn Fn(&Run) -> f64,
+) -> Vec<Job> {
+    let mut seen = BTreeSet::new();
+    let mut jobs = Vec::new();
+    for (index, Planned { run, cells }) in planned {
+        let id = run.id();
+        if measured.contains_key(&id) || !seen.insert(id.clone()) {
+            continue;
+        }
+        let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
+        jobs.push(Job {
+            key: Key { run: id, conditions: conditions.clone(), data: data_hash(&run.recipe.task) },
+            label: format!("{}/{cell} seed {}", suites[*index].name, run.seed),
+            step_flops: flops(run),
+            run: run.clone(),
+        });
+    }
+    jobs
+}
+
+fn observe(planned: &Planned, measured: &BTreeMap<RunId, Measured>, observed: &mut Vec<(RunId, Observation)>) {
+    let id = planned.run.id();
+    let Some(measured) = measured.get(&id) else { return };
+    for Cell { experiment, arm, axes, selection } in planned.cells.iter().cloned() {
+        let seed = planned.run.seed;
+        let seen = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
+        observed.push((id.clone(), seen));
+    }
+}
+
+/// Judges a suite's claims by what was observed.
+pub type Judge = dyn Fn(&[Claim], Tier, &[Observation]) -> Vec<Judged>;
+
+/// The result of one suite.
+pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)], judge: &Judge) -> SuiteResult {
+    let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
+    let judged = judge(&suite.claims, suite.tier, &observations);
+    SuiteResult::new(&suite.name, suite.tier, scale, observed, &suite.claims, judged)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Stages with a quick trainer.
+
+use super::*;
+use crate::lab::workers::Workers;
+use crate::store::Store;
+use crate::store::key::tests::conditions;
+use crate::testing::{Fake, Lines, run};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Two stages: three seeds of one model, then one run whose steps are the best of the first stage.
+struct TwoStages(&'static str);
+
+fn planned(run: Run, arm: &str) -> Planned {
+    let cell = Cell { experiment: "e".into(), arm: arm.into(), axes: Axes::new(), selection: false };
+    Planned { run, cells: vec![cell] }
+}
+
+impl Staged for TwoStages {
+    fn stages(&self) -> usize {
+        2
+    }
+    fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String> {
+        let first: Vec<Run> = (1..=3).map(|seed| run(self.0, 4, seed)).collect();
+        if index == 0 {
+            return Ok(first.into_iter().map(|run| planned(run, "first")).collect());
+        }
+        let sums = first.iter().map(|run| Some(measured.get(&run.id())?.metrics["sum"]));
+        let sums: Option<Vec<f64>> = sums.collect();
+        let best = sums.ok_or("the sweep is not complete")?.into_iter().fold(f64::INFINITY, f64::min);
+        Ok(vec![planned(run(&format!("best {best}"), 2, 9), "second")])
+    }
+}
+
+fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let fake = Fake::default();
+    let (stop, lines) = (AtomicBool::new(false), Lines::default());
+    let workers = Workers {
+        store: &store,
+        work: &fake,
+        jobs: 2,
+        checkpoint_every: Duration::from_secs(5),
+        stop: &stop,
+        progress: &lines,
+        environment: &BTreeMap::new(),
+    };
+    let suite = |model: &&'static str| Suite {
+        name: (*model).into(),
+        tier: Tier::Smoke,
+        claims: vec![],
+        plan: Box::new(TwoStages(model)),
+    };
+    let suites: Vec<Suite> = models.iter().map(suite).collect();
+    let outcome = carry_out(&suites, &conditions(), &workers, &|_| 1.0);
+    expect(outcome, fake.steps.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_later_stage_takes_what_an_earlier_one_measured() {
+    check(&["a"], |outcome, steps| {
+        assert_eq!(steps, 3 * 4 + 2);
+        let arms: Vec<_> = outcome.observed[0].iter().map(|(_, seen)| seen.arm.as_str()).collect();
+        assert_eq!(arms, ["first", "first", "first", "second"]);
+        assert_eq!(outcome.failures, [Vec::<String>::new()]);
+    });
+}
+
+#[test]
+fn equal_runs_of_two_suites_are_trained_once() {
+    check(&["a", "a"], |outcome, steps| {
+        assert_eq!(steps, 3 * 4 + 2);
+        assert_eq!(outcome.trained, 4);
+        assert_eq!(outcome.observed[0], outcome.observed[1]);
+        assert_eq!(outcome.observed[0].len(), 4);
+    });
+}
+
+#[test]
+fn a_failed_sweep_stops_its_own_suite_and_no_other() {
+    check(&["panic@1", "a"], |outcome, _| {
+        assert_eq!(outcome.observed[1].len(), 4);
+        assert!(outcome.observed[0].is_empty());
+        assert_eq!(outcome.failures[0].len(), 4, "{:?}", outcome.failures);
+        assert!(outcome.failures[0][3].ends_with("stage 2: the sweep is not complete"), "{:?}", outcome.failures);
+        assert_eq!(outcome.failures[1], Vec::<String>::new());
+    });
+}

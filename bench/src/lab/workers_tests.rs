@@ -1,0 +1,159 @@
+//! Workers with a quick trainer and planted faults.
+
+use super::*;
+use crate::store::key::tests::conditions;
+use crate::testing::{Fake, Lines, run};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+fn job(name: &str, steps: i64, seed: u64) -> Job {
+    let run = run(name, steps, seed);
+    let key = Key { run: run.id(), conditions: conditions(), data: "generated".into() };
+    Job { label: format!("{name} seed {seed}"), key, run, step_flops: 1.0 }
+}
+
+/// Carries out `jobs` with `fake` on a store.
+fn carry(store: &Store, fake: &Fake, jobs: Vec<Job>, threads: usize, stop: &AtomicBool) -> (Carried, Vec<String>) {
+    let lines = Lines::default();
+    let workers = Workers {
+        store,
+        work: fake,
+        jobs: threads,
+        checkpoint_every: Duration::ZERO,
+        stop,
+        progress: &lines,
+        environment: &BTreeMap::new(),
+    };
+    let carried = workers.carry_out(jobs);
+    (carried, lines.0.into_inner().unwrap())
+}
+
+const GO: AtomicBool = AtomicBool::new(false);
+
+fn digests(carried: &Carried) -> BTreeMap<RunId, String> {
+    carried.records.iter().map(|(id, r)| (id.clone(), r.measured.digest.clone())).collect()
+}
+
+fn fresh() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_order_and_are_reused() {
+    let jobs = || (1..=7).map(|seed| job("a", 11, seed)).collect::<Vec<_>>();
+    let (_a, one) = fresh();
+    let (alone, _) = carry(&one, &Fake::default(), jobs(), 1, &GO);
+    let (_b, many) = fresh();
+    let (crowd, _) = carry(&many, &Fake::default(), jobs().into_iter().rev().collect(), 5, &GO);
+    assert_eq!(digests(&alone), digests(&crowd));
+    assert_eq!((alone.trained, crowd.trained), (7, 7));
+
+    let fake = Fake::default();
+    let (again, _) = carry(&one, &fake, jobs(), 2, &GO);
+    assert_eq!((again.trained, fake.steps.into_inner()), (0, 0));
+    assert_eq!(digests(&again), digests(&alone));
+}
+
+#[test]
+fn a_panic_or_a_refusal_fails_one_run_and_keeps_the_others() {
+    let (_dir, store) = fresh();
+    let jobs = vec![job("a", 5, 1), job("panic@2", 5, 2), job("refuse", 5, 3), job("b", 5, 4)];
+    let (carried, lines) = carry(&store, &Fake::default(), jobs, 2, &GO);
+    assert_eq!((carried.trained, carried.failures.len(), carried.interrupted), (2, 2, false));
+    let mut lines = lines;
+    lines.sort();
+    assert_eq!(
+        lines,
+        ["panic@2 seed 2: panicked: planted at step 2", "refuse seed 3: model.heads: 3 does not divide the width 8"]
+    );
+}
+
+#[test]
+fn a_stopped_run_goes_on_from_its_checkpoint_with_the_same_bits() {
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), vec![job("a", 20, 1)], 1, &GO);
+
+    let (_b, store) = fresh();
+    let stop = Arc::new(AtomicBool::new(false));
+    let raise = Arc::clone(&stop);
+    let fake =
+        Fake { before_step: Some(Box::new(move |step| raise.store(step == 7, Ordering::SeqCst))), ..Fake::default() };
+    let (half, _) = carry(&store, &fake, vec![job("a", 20, 1)], 1, &stop);
+    assert!(half.interrupted && half.records.is_empty());
+    assert_eq!(fake.steps.into_inner(), 8, "the step is finished, then the run stops");
+
+    let fake = Fake::default();
+    let (rest, lines) = carry(&store, &fake, vec![job("a", 20, 1)], 1, &GO);
+    assert_eq!(fake.steps.into_inner(), 12, "only the rest is trained");
+    assert_eq!(digests(&rest), digests(&whole));
+    assert_eq!(lines, Vec::<String>::new());
+}
+
+#[test]
+fn a_crash_costs_only_the_steps_since_the_last_checkpoint() {
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), vec![job("panic@9", 9, 1)], 1, &GO);
+    let (_b, store) = fresh();
+    // The fault is of this process, not of the run: the next process gets past it.
+    let fake = Fake { before_step: Some(Box::new(|step| assert!(step != 6, "crash"))), ..Fake::default() };
+    let (crashed, _) = carry(&store, &fake, vec![job("panic@9", 9, 1)], 1, &GO);
+    assert_eq!(crashed.failures.len(), 1);
+    let fake = Fake::default();
+    let (rest, _) = carry(&store, &fake, vec![job("panic@9", 9, 1)], 1, &GO);
+    assert_eq!(fake.steps.into_inner(), 3);
+    assert_eq!(digests(&rest), digests(&whole));
+}
+
+#[test]
+fn a_checkpoint_that_the_trainer_refuses_is_set_aside() {
+    let (dir, store) = fresh();
+    let job_a = job("a", 5, 1);
+    store.keep_checkpoint(&job_a.key, b"bad").unwrap();
+    let (carried, lines) = carry(&store, &Fake::default(), vec![job_a.clone()], 1, &GO);
+    assert_eq!(carried.trained, 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(dir.path().join(format!("checkpoints/{}.checkpoint.bad-1", job_a.key.name())).exists());
+}
+
+#[test]
+fn two_benches_on_one_store_train_each_run_once() {
+    let (_dir, store) = fresh();
+    let steps = Arc::new(AtomicUsize::new(0));
+    let one = |threads: usize| {
+        let counter = Arc::clone(&steps);
+        let slow = move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(1));
+        };
+        let fake = Fake { before_step: Some(Box::new(slow)), ..Fake::default() };
+        let jobs = (1..=6).map(|seed| job("a", 20, seed)).collect();
+        carry(&store, &fake, jobs, threads, &GO).0
+    };
+    let (a, b) = thread::scope(|scope| {
+        let a = scope.spawn(|| one(2));
+        let b = scope.spawn(|| one(3));
+        (a.join().unwrap(), b.join().unwrap())
+    });
+    assert_eq!(steps.load(Ordering::SeqCst), 120);
+    assert_eq!(a.trained + b.trained, 6);
+    assert_eq!((digests(&a).len(), digests(&b).len()), (6, 6));
+    assert_eq!(digests(&a), digests(&b));
+}
+
+#[test]
+fn a_run_that_another_bench_trains_is_waited_for_unless_stopped() {
+    let (_dir, store) = fresh();
+    let held = job("a", 5, 1);
+    let lock = store.lock(&held.key).unwrap().expect("free");
+    let stop = AtomicBool::new(false);
+    let carried = thread::scope(|scope| {
+        let waiting = scope.spawn(|| carry(&store, &Fake::default(), vec![held.clone()], 1, &stop).0);
+        thread::sleep(POLL);
+        stop.store(true, Ordering::SeqCst);
+        waiting.join().unwrap()
+    });
+    assert!(carried.interrupted && carried.records.is_empty());
+    drop(lock);
+}

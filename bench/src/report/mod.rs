@@ -1,0 +1,64 @@
+//! The report: golden's tables as pages. It needs golden alone, so it works in a fresh clone.
+
+mod splice;
+
+pub use splice::{Marker, splice};
+
+use crate::results::{SuiteResult, tier_name};
+use crate::table::{self, Style, draw};
+use preheat_suites::claims::Verdict;
+
+/// The command that makes the pages, as they say.
+pub const COMMAND: &str = "cargo xtask report";
+
+/// The overview: one row a suite.
+pub fn summary(results: &[SuiteResult]) -> String {
+    let mut rows = vec![
+        ["suite", "tier", "scale", "runs", "reproduced", "refuted", "inconclusive", "digest"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for result in results {
+        let count = |v: Verdict| result.claims.iter().filter(|c| c.verdict == v).count().to_string();
+        rows.push(vec![
+            result.name.clone(),
+            tier_name(result.tier).into(),
+            result.scale.clone(),
+            result.runs.len().to_string(),
+            count(Verdict::Reproduced),
+            count(Verdict::Refuted),
+            count(Verdict::Inconclusive),
+            format!("`{}`", &result.digest[..12.min(result.digest.len())]),
+        ]);
+    }
+    format!("Made by `{COMMAND}` from `golden/`.\n\n{}\n", draw(rows, Style::Markdown))
+}
+
+/// Every suite's tables.
+pub fn results(results: &[SuiteResult]) -> String {
+    let mut text = format!("Made by `{COMMAND}` from `golden/`.\n");
+    for result in results {
+        text.push('\n');
+        text.push_str(table::suite(result, Style::Markdown).trim_end());
+        text.push_str(&format!("\n\nMade by `cargo xtask bench {} --tier {}`.\n", result.name, tier_name(result.tier)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{observed, result};
+
+    #[test]
+    fn the_summary_counts_verdicts() {
+        insta::assert_snapshot!(summary(&[result(&observed())]));
+    }
+
+    #[test]
+    fn the_pages_say_which_command_made_them() {
+        let text = results(&[result(&observed())]);
+        assert!(text.contains("cargo xtask bench demo --tier quick"), "{text}");
+        assert!(text.contains("### demo (quick)"), "{text}");
+    }
+}

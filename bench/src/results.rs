@@ -1,0 +1,296 @@
+//! The result model: what a suite's runs amount to. It is what `--format json` prints and what golden
+//! holds; every table is rendered from it alone.
+
+use preheat_suites::claims::{Claim, Judged, Tier, Verdict};
+use preheat_suites::record::{Measured, Observation, Outcome};
+use preheat_suites::registry::Scalar;
+use preheat_suites::run::RunId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of this model's JSON.
+pub const SCHEMA: u32 = 1;
+
+/// Grid axes of a cell by dotted path.
+pub type Axes = BTreeMap<String, Scalar>;
+
+/// One suite at one tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteResult {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of the bit contract.
+    pub numerics: u32,
+    /// The suite's name.
+    pub name: String,
+    /// Its tier.
+    pub tier: Tier,
+    /// At which scale it was tried, in words.
+    pub scale: String,
+    /// blake3 over the runs' digests in plan order.
+    pub digest: String,
+    /// One entry a cell, in plan order.
+    pub cells: Vec<CellResult>,
+    /// One entry a claim, in the suite's order.
+    pub claims: Vec<ClaimResult>,
+    /// One entry a run, in plan order.
+    pub runs: Vec<RunResult>,
+}
+
+/// The claim seeds of one cell: an arm of an experiment at one point of the grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellResult {
+    /// Experiment id.
+    pub experiment: String,
+    /// Arm name.
+    pub arm: String,
+    /// Point of the grid.
+    pub axes: Axes,
+    /// Final metrics by name.
+    pub metrics: BTreeMap<String, Summary>,
+}
+
+/// A metric over seeds. Values that are not finite count in `values` (as `null`) and leave no mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Mean.
+    pub mean: Option<f64>,
+    /// Sample standard deviation; from two seeds on.
+    pub sd: Option<f64>,
+    /// Seeds.
+    pub n: usize,
+    /// Every seed's value, in seed order.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A claim and its verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimResult {
+    /// The claim's id in the suite.
+    pub id: String,
+    /// The paper's claim.
+    pub paper_claim: String,
+    /// What is claimed.
+    pub sentence: String,
+    /// Where the paper says it.
+    pub place: String,
+    /// The paper's number.
+    pub paper_number: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is inconclusive without data.
+    pub why: Option<String>,
+    /// The effect.
+    pub effect: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: Option<[f64; 2]>,
+    /// Seeds.
+    pub n: usize,
+    /// The cells that the selection seeds chose.
+    pub at: Option<String>,
+}
+
+/// One run's identity, outcome and bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunResult {
+    /// The run.
+    pub id: RunId,
+    /// Experiment id.
+    pub experiment: String,
+    /// Arm name.
+    pub arm: String,
+    /// Point of the grid.
+    pub axes: Axes,
+    /// Its seed.
+    pub seed: u64,
+    /// Used to choose rates only.
+    pub selection: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Digest of its final parameters and metrics.
+    pub digest: String,
+}
+
+impl Summary {
+    /// Of each seed's value, in seed order. Sums go in that order, so equal values give equal bits.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len();
+        let finite = values.iter().all(|x| x.is_finite());
+        let mean = (n > 0 && finite).then(|| values.iter().sum::<f64>() / n as f64);
+        let sd = mean.filter(|_| n > 1).map(|mean| {
+            let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+            (squares / (n - 1) as f64).sqrt()
+        });
+        Self { mean, sd, n, values: values.iter().map(|x| x.is_finite().then_some(*x)).collect() }
+    }
+}
+
+impl SuiteResult {
+    /// From a suite's observations in plan order, each with its run, and its judged claims.
+    pub fn new(
+        name: &str,
+        tier: Tier,
+        scale: String,
+        observed: &[(RunId, Observation)],
+        claims: &[Claim],
+        judged: Vec<Judged>,
+    ) -> Self {
+        let runs: Vec<_> = observed.iter().map(|(id, seen)| RunResult::new(id, seen)).collect();
+        Self {
+            schema: SCHEMA,
+            numerics: preheat_kernels::NUMERICS,
+            name: name.to_string(),
+            tier,
+            scale,
+            digest: digest(&runs),
+            cells: cells(observed),
+            claims: judged.into_iter().map(|x| ClaimResult::new(claims, x)).collect(),
+            runs,
+        }
+    }
+
+    /// The file name's stem in golden: `suite.tier`.
+    pub fn stem(&self) -> String {
+        stem(&self.name, self.tier)
+    }
+}
+
+/// `suite.tier`.
+pub fn stem(suite: &str, tier: Tier) -> String {
+    format!("{suite}.{}", tier_name(tier))
+}
+
+/// A tier's word, as the command line takes it.
+pub const fn tier_name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Smoke => "smoke",
+        Tier::Quick => "quick",
+        Tier::Full => "full",
+        Tier::Paper => "paper",
+    }
+}
+
+impl RunResult {
+    fn new(id: &RunId, seen: &Observation) -> Self {
+        Self {
+            id: id.clone(),
+            experiment: seen.experiment.clone(),
+            arm: seen.arm.clone(),
+            axes: seen.axes.clone(),
+            seed: seen.seed,
+            selection: seen.selection,
+            outcome: seen.measured.outcome.clone(),
+            digest: seen.measured.digest.clone(),
+        }
+    }
+
+    /// `experiment/arm axis=value seed N`.
+    pub fn label(&self) -> String {
+        let kind = if self.selection { "selection seed" } else { "seed" };
+        format!("{} {kind} {}", place(&self.experiment, &self.arm, &self.axes), self.seed)
+    }
+}
+
+/// `experiment/arm axis=value …`.
+pub fn place(experiment: &str, arm: &str, axes: &Axes) -> String {
+    let mut text = format!("{experiment}/{arm}");
+    for (axis, value) in axes {
+        text.push_str(&format!(" {axis}={value}"));
+    }
+    text
+}
+
+impl ClaimResult {
+    fn new(claims: &[Claim], judged: Judged) -> Self {
+        let claim = claims.iter().find(|c| c.id == judged.id);
+        let text = |f: fn(&Claim) -> &String| claim.map(f).cloned().unwrap_or_default();
+        let Judged { id, paper_claim, verdict, why, effect, interval, n, at } = judged;
+        Self {
+            sentence: text(|c| &c.sentence),
+            place: text(|c| &c.place),
+            paper_number: text(|c| &c.paper_number),
+            id,
+            paper_claim,
+            verdict,
+            why,
+            effect,
+            interval,
+            n,
+            at,
+        }
+    }
+}
+
+fn digest(runs: &[RunResult]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for run in runs {
+        hasher.update(run.digest.as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn cells(observed: &[(RunId, Observation)]) -> Vec<CellResult> {
+    let mut cells: Vec<(CellResult, Vec<(u64, &Measured)>)> = Vec::new();
+    for (_, seen) in observed.iter().filter(|(_, seen)| !seen.selection) {
+        let same = |c: &CellResult| c.experiment == seen.experiment && c.arm == seen.arm && c.axes == seen.axes;
+        let at = cells.iter().position(|(cell, _)| same(cell)).unwrap_or_else(|| {
+            let Observation { experiment, arm, axes, .. } = seen.clone();
+            cells.push((CellResult { experiment, arm, axes, metrics: BTreeMap::new() }, Vec::new()));
+            cells.len() - 1
+        });
+        cells[at].1.push((seen.seed, &seen.measured));
+    }
+    let summed = cells.into_iter().map(|(mut cell, mut seeds)| {
+        seeds.sort_by_key(|(seed, _)| *seed);
+        let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for (name, value) in seeds.iter().flat_map(|(_, measured)| &measured.metrics) {
+            values.entry(name).or_default().push(*value);
+        }
+        cell.metrics = values.into_iter().map(|(name, values)| (name.to_string(), Summary::of(&values))).collect();
+        cell
+    });
+    summed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{observed, result};
+
+    #[test]
+    fn a_summary_has_a_mean_only_of_finite_values() {
+        let one = Summary::of(&[2.5]);
+        assert_eq!((one.mean, one.sd, one.n), (Some(2.5), None, 1));
+        let two = Summary::of(&[1.0, 3.0]);
+        assert_eq!((two.mean, two.sd), (Some(2.0), Some(2.0_f64.sqrt())));
+        let bad = Summary::of(&[1.0, f64::NAN, f64::INFINITY]);
+        assert_eq!((bad.mean, bad.sd, bad.n), (None, None, 3));
+        assert_eq!(bad.values, [Some(1.0), None, None]);
+        assert_eq!(Summary::of(&[]).mean, None);
+    }
+
+    #[test]
+    fn cells_leave_selection_seeds_out_and_the_digest_does_not() {
+        let mut seen = observed();
+        let all = result(&seen);
+        assert_eq!(all.cells.len(), 2);
+        assert!(all.cells.iter().all(|c| c.metrics["val_loss"].n == 3));
+        seen.iter_mut().find(|(_, x)| x.selection).unwrap().1.measured.digest = "moved".into();
+        let moved = result(&seen);
+        assert_eq!(all.cells, moved.cells);
+        assert_ne!(all.digest, moved.digest);
+    }
+
+    #[test]
+    fn results_survive_json() {
+        let all = result(&observed());
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<SuiteResult>(&text).unwrap(), all);
+    }
+}

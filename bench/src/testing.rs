@@ -1,0 +1,157 @@
+//! What several unit tests need: a run, a suite's observations, a quick trainer with planted faults.
+
+use crate::lab::progress::Progress;
+use crate::lab::work::{Training, Work};
+use crate::results::SuiteResult;
+use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
+use preheat_suites::record::{Measured, Observation, Outcome};
+use preheat_suites::registry::{Params, Scalar, Spec};
+use preheat_suites::run::{Recipe, Run, RunId, Start};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A run of `steps` steps whose recipe only the fake trainer understands.
+pub(crate) fn run(name: &str, steps: i64, seed: u64) -> Run {
+    let spec = |name: &str| Spec { name: name.into(), params: Params::default() };
+    let train = Params(BTreeMap::from([("steps".to_string(), Scalar::Int(steps))]));
+    let recipe = Recipe { model: spec(name), task: spec("t"), optimizer: spec("o"), schedule: spec("s"), train };
+    Run { recipe, seed, data_seed: seed, start: Start::Fresh }
+}
+
+/// Two arms, three claim seeds and one selection seed each.
+pub(crate) fn observed() -> Vec<(RunId, Observation)> {
+    let mut all = Vec::new();
+    for (i, arm) in ["pre-ln", "post-ln"].into_iter().enumerate() {
+        for seed in 1..=4_u64 {
+            let value = 3.0 + i as f64 * 0.5 + seed as f64 / 7.0;
+            let metrics = BTreeMap::from([("val_loss".to_string(), value), ("stalled".to_string(), i as f64)]);
+            let digest = blake3::hash(format!("{arm}{seed}").as_bytes()).to_hex().to_string();
+            let seen = Observation {
+                experiment: "sweep".into(),
+                arm: arm.into(),
+                axes: BTreeMap::from([("schedule.peak_lr".to_string(), Scalar::Real(0.003))]),
+                seed,
+                selection: seed == 4,
+                measured: Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest },
+            };
+            all.push((run(arm, 10, seed).id(), seen));
+        }
+    }
+    all
+}
+
+/// One claim of each verdict.
+pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
+    let select = |arm: &str| Select { experiment: "sweep".into(), arm: arm.into(), axes: BTreeMap::new() };
+    let verdicts = [Verdict::Reproduced, Verdict::Refuted, Verdict::Inconclusive];
+    let made = verdicts.into_iter().enumerate().map(|(i, verdict)| {
+        let (id, paper_claim) = (format!("x{i}-claim"), format!("X{i}"));
+        let claim = Claim {
+            id: id.clone(),
+            paper_claim: paper_claim.clone(),
+            sentence: format!("Claim {i} holds."),
+            place: "Table 2".into(),
+            paper_number: "0.8".into(),
+            tiers: vec![Tier::Quick],
+            kind: Kind::Difference {
+                metric: "val_loss".into(),
+                of: select("post-ln"),
+                minus: select("pre-ln"),
+                at: At::EachBest,
+            },
+            expect: Expect::Above(0.0),
+        };
+        let none = verdict == Verdict::Inconclusive;
+        let judged = Judged {
+            id,
+            paper_claim,
+            verdict,
+            why: none.then(|| "tier".to_string()),
+            effect: (!none).then_some(0.5),
+            interval: (!none).then_some([0.25, 0.75]),
+            n: 3,
+            at: None,
+        };
+        (claim, judged)
+    });
+    made.unzip()
+}
+
+/// The result of the suite `demo`.
+pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
+    let (claims, judged) = claims();
+    SuiteResult::new("demo", Tier::Quick, "10 steps".into(), observed, &claims, judged)
+}
+
+/// Trains runs that add up a hash of their steps. The model's name plants a fault: `panic@N` panics at
+/// step N, `refuse` cannot be built.
+#[derive(Default)]
+pub(crate) struct Fake {
+    /// Steps trained by anyone, which a reused or resumed run does not add to.
+    pub(crate) steps: AtomicUsize,
+    /// Called before each step.
+    pub(crate) before_step: Option<Box<dyn Fn(u64) + Send + Sync>>,
+}
+
+struct FakeRun<'a> {
+    fake: &'a Fake,
+    run: Run,
+    step: u64,
+    sum: u64,
+}
+
+impl Work for Fake {
+    fn start(&self, run: &Run) -> Result<Box<dyn Training + '_>, String> {
+        if run.recipe.model.name == "refuse" {
+            return Err("model.heads: 3 does not divide the width 8".into());
+        }
+        Ok(Box::new(FakeRun { fake: self, run: run.clone(), step: 0, sum: run.seed }))
+    }
+}
+
+impl Training for FakeRun<'_> {
+    fn step(&self) -> u64 {
+        self.step
+    }
+    fn is_done(&self) -> bool {
+        self.step >= self.run.recipe.train.int("steps") as u64
+    }
+    fn advance(&mut self) {
+        if let Some(f) = &self.fake.before_step {
+            f(self.step);
+        }
+        assert!(self.run.recipe.model.name != format!("panic@{}", self.step), "planted at step {}", self.step);
+        self.step += 1;
+        self.sum = self.sum.wrapping_mul(6364136223846793005).wrapping_add(self.step);
+        self.fake.steps.fetch_add(1, Ordering::SeqCst);
+    }
+    fn checkpoint(&self) -> Vec<u8> {
+        [self.step.to_le_bytes(), self.sum.to_le_bytes()].concat()
+    }
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let (step, sum) = bytes.split_at_checked(8).ok_or("short")?;
+        self.step = u64::from_le_bytes(step.try_into().map_err(|_| "short")?);
+        self.sum = u64::from_le_bytes(sum.try_into().map_err(|_| "short")?);
+        Ok(())
+    }
+    fn finish(self: Box<Self>) -> Measured {
+        let metrics = BTreeMap::from([("sum".to_string(), (self.sum >> 11) as f64)]);
+        Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: format!("{:x}", self.sum) }
+    }
+}
+
+/// Keeps the warnings that a user would see.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
+
+impl Progress for Lines {
+    fn begin(&self, _: usize, _: f64, _: usize) {}
+    fn advanced(&self, _: f64) {}
+    fn skipped(&self, _: f64) {}
+    fn finished(&self) {}
+    fn warn(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_string());
+    }
+    fn end(&self) {}
+}

@@ -1,0 +1,80 @@
+//! Builds the lab and becomes it.
+
+use anyhow::{Context, Result, ensure};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use xshell::{Shell, cmd};
+
+/// The workspace's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Builds `preheat` and runs it with `words`.
+pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
+    let preheat = build()?;
+    let mut command = Command::new(&preheat);
+    // The line to resume names the command that the user knows.
+    command.args(words).env("PREHEAT_DOOR", "cargo xtask");
+    become_it(&mut command).with_context(|| preheat.display().to_string())
+}
+
+/// The path of `preheat`, built in release mode: quiet unless it takes long or fails.
+fn build() -> Result<PathBuf> {
+    let shell = Shell::new()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = root().join("Cargo.toml");
+    let fresh = cmd!(shell, "{cargo} build --quiet --release --package preheat-bench --bin preheat")
+        .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
+        .arg(&manifest)
+        .quiet()
+        .ignore_status()
+        .output()?;
+    // Cargo renders warnings and errors on stderr; what it says is shown only where the build failed.
+    ensure!(fresh.status.success(), "{}the lab does not build", String::from_utf8_lossy(&fresh.stderr));
+    let messages = String::from_utf8(fresh.stdout).context("cargo's messages")?;
+    executable(&messages).context("cargo did not say where `preheat` is")
+}
+
+/// The executable in cargo's messages, one JSON object a line. It follows `CARGO_TARGET_DIR` and every
+/// other setting, which a guessed path would not.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let mut found = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";
+        message["executable"].as_str().filter(|_| named).map(PathBuf::from)
+    });
+    found.next()
+}
+
+/// The process is replaced, so that signals, streams and the exit code are the lab's own.
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec().into())
+}
+
+/// Where a process cannot be replaced, its exit code is passed on; the console sends signals to both.
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> Result<ExitCode> {
+    let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(5)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_read_from_cargos_messages() {
+        let messages = r#"
+{"reason":"compiler-artifact","target":{"name":"clap","kind":["lib"]},"executable":null}
+not json
+{"reason":"compiler-artifact","target":{"name":"preheat","kind":["lib"]},"executable":"/wrong"}
+{"reason":"compiler-artifact","target":{"name":"preheat","kind":["bin"]},"executable":"/else where/release/preheat"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/else where/release/preheat")));
+        assert_eq!(executable(""), None);
+    }
+}
