@@ -45,6 +45,24 @@ pub enum Instr {
     Sign(Reg),
 }
 
+impl Instr {
+    /// The registers it reads.
+    pub fn operands(&self) -> impl Iterator<Item = Reg> {
+        let regs = match *self {
+            Self::Param | Self::Grad | Self::State(_) | Self::Scalar(_) | Self::Const(_) => [None; 3],
+            Self::Sqrt(a) | Self::Neg(a) | Self::Abs(a) | Self::Sign(a) => [Some(a), None, None],
+            Self::Add(a, b)
+            | Self::Sub(a, b)
+            | Self::Mul(a, b)
+            | Self::Div(a, b)
+            | Self::Max(a, b)
+            | Self::Min(a, b) => [Some(a), Some(b), None],
+            Self::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
+        };
+        regs.into_iter().flatten()
+    }
+}
+
 /// A complete update: instructions, and where results go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdateExpr {

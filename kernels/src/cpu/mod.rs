@@ -1,8 +1,16 @@
 //! The CPU device: AVX-512, AVX2+FMA or plain scalar code, chosen at run time, with the same bits.
 
+mod activation;
+mod attention;
 mod detect;
+mod elementwise;
+mod embedding;
 mod gemm;
+mod loss;
+mod norm;
+mod reduce;
 pub(crate) mod simd;
+mod update;
 
 pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};
 
@@ -32,7 +40,6 @@ impl Cpu {
     }
 }
 
-// Each op starts as the reference and is replaced by its fast path, one at a time.
 impl Ops<f32> for Cpu {
     fn matmul(
         &self,
@@ -56,7 +63,7 @@ impl Ops<f32> for Cpu {
         mean: &mut [f32],
         rstd: &mut [f32],
     ) {
-        Reference.layer_norm(width, eps, x, gamma, beta, y, mean, rstd);
+        norm::layer_norm(self.simd, width, eps, x, gamma, beta, y, mean, rstd);
     }
     fn layer_norm_dx(
         &self,
@@ -69,7 +76,7 @@ impl Ops<f32> for Cpu {
         add: Option<&[f32]>,
         dx: &mut [f32],
     ) {
-        Reference.layer_norm_dx(width, x, gamma, mean, rstd, dy, add, dx);
+        norm::layer_norm_dx(self.simd, width, x, gamma, mean, rstd, dy, add, dx);
     }
     fn layer_norm_dparams(
         &self,
@@ -81,10 +88,13 @@ impl Ops<f32> for Cpu {
         dgamma: &mut [f32],
         dbeta: &mut [f32],
     ) {
-        Reference.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta);
+        norm::layer_norm_dparams(self.simd, width, x, mean, rstd, dy, dgamma, dbeta);
     }
     fn attention(&self, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
-        Reference.attention(shape, qkv, out, probs);
+        match self.simd {
+            Simd::Scalar => Reference.attention(shape, qkv, out, probs),
+            _ => attention::forward(self, shape, qkv, out, probs),
+        }
     }
     fn attention_backward(
         &self,
@@ -95,22 +105,25 @@ impl Ops<f32> for Cpu {
         dqkv: &mut [f32],
         scratch: &mut [f32],
     ) {
-        Reference.attention_backward(shape, qkv, probs, dout, dqkv, scratch);
+        match self.simd {
+            Simd::Scalar => Reference.attention_backward(shape, qkv, probs, dout, dqkv, scratch),
+            _ => attention::backward(self, shape, qkv, probs, dout, dqkv, scratch),
+        }
     }
     fn activation(&self, f: Activation, x: &[f32], y: &mut [f32]) {
-        Reference.activation(f, x, y);
+        activation::activation(self.simd, f, x, y);
     }
     fn activation_backward(&self, f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        Reference.activation_backward(f, x, dy, dx);
+        activation::activation_backward(self.simd, f, x, dy, dx);
     }
     fn embedding(&self, width: usize, tokens: &[u32], table: &[f32], positions: Option<&[f32]>, x: &mut [f32]) {
-        Reference.embedding(width, tokens, table, positions, x);
+        embedding::embedding(self.simd, width, tokens, table, positions, x);
     }
     fn embedding_backward(&self, width: usize, tokens: &[u32], dx: &[f32], dtable: &mut [f32]) {
-        Reference.embedding_backward(width, tokens, dx, dtable);
+        embedding::embedding_backward(self.simd, width, tokens, dx, dtable);
     }
     fn column_sum(&self, width: usize, x: &[f32], out: &mut [f32]) {
-        Reference.column_sum(width, x, out);
+        reduce::column_sum(self.simd, width, x, out);
     }
     fn cross_entropy(
         &self,
@@ -120,7 +133,7 @@ impl Ops<f32> for Cpu {
         losses: &mut [f32],
         lse: &mut [f32],
     ) {
-        Reference.cross_entropy(shape, logits, targets, losses, lse);
+        loss::cross_entropy(self.simd, shape, logits, targets, losses, lse);
     }
     fn cross_entropy_backward(
         &self,
@@ -131,22 +144,22 @@ impl Ops<f32> for Cpu {
         scale: f32,
         dlogits: &mut [f32],
     ) {
-        Reference.cross_entropy_backward(shape, logits, targets, lse, scale, dlogits);
+        loss::cross_entropy_backward(self.simd, shape, logits, targets, lse, scale, dlogits);
     }
     fn add(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
-        Reference.add(a, b, out);
+        elementwise::add(self.simd, a, b, out);
     }
     fn mul(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
-        Reference.mul(a, b, out);
+        elementwise::mul(self.simd, a, b, out);
     }
     fn scale(&self, s: f32, a: &[f32], out: &mut [f32]) {
-        Reference.scale(s, a, out);
+        elementwise::scale(self.simd, s, a, out);
     }
     fn sum(&self, x: &[f32]) -> f32 {
-        Reference.sum(x)
+        reduce::sum(self.simd, x)
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {
-        Reference.sum_squares(x)
+        reduce::sum_squares(self.simd, x)
     }
     fn update(
         &self,
@@ -157,6 +170,6 @@ impl Ops<f32> for Cpu {
         grad: &[f32],
         states: &mut [&mut [f32]],
     ) {
-        Reference.update(expr, scalars, grad_scale, param, grad, states);
+        update::update(self.simd, expr, scalars, grad_scale, param, grad, states);
     }
 }

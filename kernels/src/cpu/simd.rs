@@ -95,12 +95,14 @@ pub(crate) trait Isa: Copy + 'static {
     /// a >> n keeping the sign, n in 0..32
     fn shr(self, a: Self::I, n: i32) -> Self::I;
     /// The nearest number of an integer.
-    fn from_int(self, a: Self::I) -> Self::F;
+    fn convert(self, a: Self::I) -> Self::F;
 
     /// `x` in each of the 32 lanes.
     fn block(self, x: f32) -> Self::Block;
     /// Sums 32 lanes by the tree 16, 8, 4, 2, 1 of [`crate::reference::fold_lanes`].
     fn fold(self, lanes: Self::Block) -> f32;
+    /// The largest of 32 lanes, none of them NaN; of equal zeros either.
+    fn fold_max(self, lanes: Self::Block) -> f32;
 }
 
 /// How many lanes of a vector take part: all of them, or the first few.
@@ -201,7 +203,6 @@ macro_rules! each_lane {
 /// whose first argument is the token, compiled for that instruction set.
 macro_rules! dispatch {
     ($vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path, scalar $scalar:expr) => {
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands")]
         $vis fn $name(simd: $crate::cpu::Simd, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]

@@ -4,7 +4,7 @@ use super::{polynomial, round_product};
 use crate::cpu::simd::Isa;
 
 /// ln 2 = HIGH + LOW; n·HIGH is exact inside a fused multiply-add.
-pub(super) const LN_2_HIGH: f32 = 0.693_147_2;
+pub(super) const LN_2_HIGH: f32 = std::f32::consts::LN_2;
 pub(super) const LN_2_LOW: f32 = -1.904_654_2e-9;
 
 /// Splits x = n·ln 2 + r with |r| ≤ ½·ln 2 and returns (e^r − 1, n), for |x| ≤ 2²¹.

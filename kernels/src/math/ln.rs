@@ -15,7 +15,7 @@ pub(crate) fn ln<S: Isa>(s: S, x: S::F) -> S::F {
     let shift = s.select(denormal, s.splat(-23.0), s.splat(0.0));
 
     let above = s.sub_int(s.bits(normal), s.splat_int(SQRT_HALF_BITS));
-    let e = s.add(s.from_int(s.shr(above, 23)), shift);
+    let e = s.add(s.convert(s.shr(above, 23)), shift);
     let significand = s.add_int(s.and(above, s.splat_int(0x007f_ffff)), s.splat_int(SQRT_HALF_BITS));
     let f = s.sub(s.number(significand), s.splat(1.0));
 

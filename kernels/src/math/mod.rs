@@ -67,3 +67,40 @@ fn with_sign<S: Isa>(s: S, magnitude: S::F, sign: S::F) -> S::F {
     let sign = s.and(s.bits(sign), s.splat_int(i32::MIN));
     s.number(s.xor(s.bits(magnitude), sign))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Simd;
+    use crate::cpu::simd::{Span, dispatch, each_vector};
+    use crate::real::canonical_bits;
+
+    dispatch!(fn all(x: &[f32], out: &mut [Vec<f32>; 6]) = all_of, scalar all_of(Plain, x, out));
+
+    #[inline(always)]
+    fn all_of<S: Isa>(s: S, x: &[f32], out: &mut [Vec<f32>; 6]) {
+        each_vector!(S, x.len(), |at, span| {
+            let v = span.load(s, x, at);
+            let (sin, cos) = sin_cos_of(s, v);
+            let values = [exp_of(s, v), ln_of(s, v), tanh_of(s, v), erf_of(s, v), sin, cos];
+            for (out, value) in out.iter_mut().zip(values) {
+                span.store(s, out, at, value);
+            }
+        });
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_scalar_bits() {
+        let x: Vec<f32> = (0..=u32::MAX).step_by(9973).map(f32::from_bits).collect();
+        for simd in Simd::available() {
+            let mut out: [Vec<f32>; 6] = std::array::from_fn(|_| vec![9.0; x.len()]);
+            all(simd, &x, &mut out);
+            for (i, &x) in x.iter().enumerate() {
+                let (sin, cos) = sin_cos(x);
+                for (f, expect) in [exp(x), ln(x), tanh(x), erf(x), sin, cos].into_iter().enumerate() {
+                    assert_eq!(canonical_bits(out[f][i]), canonical_bits(expect), "{simd}: function {f} at {x:e}");
+                }
+            }
+        }
+    }
+}

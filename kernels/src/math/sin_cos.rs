@@ -13,8 +13,8 @@ pub(crate) fn sin_cos<S: Isa>(s: S, x: S::F) -> (S::F, S::F) {
     let inside = s.lt(s.abs(x), s.splat(LARGEST * (1.0 + f32::EPSILON)));
     let x = s.select(inside, x, nan);
     let (n, n_int) = round_product(s, x, std::f32::consts::FRAC_2_PI);
-    let r = s.fma(n, s.splat(-1.570_796_4), x);
-    let r = s.fma(n, s.splat(4.371_138_8e-8), r);
+    let r = s.fma(n, s.splat(-std::f32::consts::FRAC_PI_2), x);
+    let r = s.fma(n, s.splat(4.371_139e-8), r);
     let r = s.fma(n, s.splat(1.715_124_5e-15), r);
 
     let r2 = s.mul(r, r);
@@ -24,7 +24,7 @@ pub(crate) fn sin_cos<S: Isa>(s: S, x: S::F) -> (S::F, S::F) {
     let p = polynomial(s, r2, [0.041_666_668, -0.001_388_888_3, 2.479_951_2e-5, -2.720_956_3e-7]);
     let cosine = s.fma(s.mul(r2, r2), p, s.fma(r2, s.splat(-0.5), s.splat(1.0)));
 
-    let odd = s.eq(s.from_int(s.and(n_int, s.splat_int(1))), s.splat(1.0));
+    let odd = s.eq(s.convert(s.and(n_int, s.splat_int(1))), s.splat(1.0));
     let negate = |y: S::F, quadrants: S::I| {
         let sign = s.shl(s.and(quadrants, s.splat_int(2)), 30);
         s.number(s.xor(s.bits(y), sign))

@@ -9,6 +9,9 @@ pub(crate) const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
 /// The cubic coefficient of the tanh form of GELU.
 pub(crate) const GELU_CUBIC: f64 = 0.044_715;
 
+/// 1/√(2π), the normal density at 0.
+pub(crate) const NORMAL_PEAK: f64 = 0.398_942_280_401_432_7;
+
 pub(super) fn activation<T: Real>(f: Activation, x: &[T], y: &mut [T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = match f {
@@ -57,7 +60,7 @@ pub(super) fn activation_backward<T: Real>(f: Activation, x: &[T], dy: &[T], dx:
             }
             Activation::GeluErf => {
                 let cdf = half * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf());
-                let density = T::from_f64(0.398_942_280_401_432_7) * (-(half * x) * x).exp();
+                let density = T::from_f64(NORMAL_PEAK) * (-(half * x) * x).exp();
                 dy * x.mul_add(density, cdf)
             }
         };

@@ -11,6 +11,9 @@ mod matmul;
 mod norm;
 mod reduce;
 
+pub(crate) use attention::{HeadProducts, heads, scale as attention_scale};
+pub(crate) use elementwise::{GELU_CUBIC, GELU_SCALE, NORMAL_PEAK};
+pub(crate) use loss::weights as loss_weights;
 pub use reduce::{LANES, REDUCE_BLOCK, fold_lanes};
 
 use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};

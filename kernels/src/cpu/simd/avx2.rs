@@ -161,7 +161,7 @@ impl Isa for Avx2 {
         op!(_mm256_srav_epi32(a, _mm256_set1_epi32(n)))
     }
     #[inline(always)]
-    fn from_int(self, a: __m256i) -> __m256 {
+    fn convert(self, a: __m256i) -> __m256 {
         op!(_mm256_cvtepi32_ps(a))
     }
     #[inline(always)]
@@ -176,6 +176,16 @@ impl Isa for Avx2 {
             let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
+    fn fold_max(self, lanes: Self::Block) -> f32 {
+        // SAFETY: the token proves that the machine has the instruction set.
+        unsafe {
+            let v = _mm256_max_ps(_mm256_max_ps(lanes[0], lanes[2]), _mm256_max_ps(lanes[1], lanes[3]));
+            let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
     }
 }

@@ -156,7 +156,7 @@ impl Isa for Avx512 {
         op!(_mm512_srav_epi32(a, _mm512_set1_epi32(n)))
     }
     #[inline(always)]
-    fn from_int(self, a: __m512i) -> __m512 {
+    fn convert(self, a: __m512i) -> __m512 {
         op!(_mm512_cvtepi32_ps(a))
     }
     #[inline(always)]
@@ -172,6 +172,17 @@ impl Isa for Avx512 {
             let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)]
+    fn fold_max(self, lanes: Self::Block) -> f32 {
+        // SAFETY: the token proves that the machine has the instruction set.
+        unsafe {
+            let v = _mm512_max_ps(lanes[0], lanes[1]);
+            let v = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
     }
 }

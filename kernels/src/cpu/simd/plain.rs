@@ -125,7 +125,7 @@ impl Isa for Plain {
         a >> n
     }
     #[inline(always)]
-    fn from_int(self, a: i32) -> f32 {
+    fn convert(self, a: i32) -> f32 {
         a as f32
     }
     #[inline(always)]
@@ -135,5 +135,9 @@ impl Isa for Plain {
     #[inline(always)]
     fn fold(self, lanes: Self::Block) -> f32 {
         fold_lanes(lanes)
+    }
+    #[inline(always)]
+    fn fold_max(self, lanes: Self::Block) -> f32 {
+        lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| self.max(a, b))
     }
 }

@@ -1,0 +1,133 @@
+//! Non-linearities and their derivatives.
+
+use super::simd::{Isa, Span, dispatch, each_vector};
+use crate::math::{erf_of, exp_of, tanh_of};
+use crate::ops::{Activation, Ops};
+use crate::reference::{GELU_CUBIC, GELU_SCALE, NORMAL_PEAK, Reference};
+
+dispatch!(pub(super) fn activation(f: Activation, x: &[f32], y: &mut [f32]) = forward,
+    scalar Reference.activation(f, x, y));
+dispatch!(pub(super) fn activation_backward(f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) = backward,
+    scalar Reference.activation_backward(f, x, dy, dx));
+
+#[inline(always)]
+fn forward<S: Isa>(s: S, f: Activation, x: &[f32], y: &mut [f32]) {
+    match f {
+        Activation::Relu => map::<S, Relu>(s, x, y),
+        Activation::GeluTanh => map::<S, GeluTanh>(s, x, y),
+        Activation::GeluErf => map::<S, GeluErf>(s, x, y),
+        Activation::Tanh => map::<S, Tanh>(s, x, y),
+    }
+}
+
+#[inline(always)]
+fn backward<S: Isa>(s: S, f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    match f {
+        Activation::Relu => map_backward::<S, Relu>(s, x, dy, dx),
+        Activation::GeluTanh => map_backward::<S, GeluTanh>(s, x, dy, dx),
+        Activation::GeluErf => map_backward::<S, GeluErf>(s, x, dy, dx),
+        Activation::Tanh => map_backward::<S, Tanh>(s, x, dy, dx),
+    }
+}
+
+#[inline(always)]
+fn map<S: Isa, P: Pointwise>(s: S, x: &[f32], y: &mut [f32]) {
+    let n = y.len();
+    let x = &x[..n];
+    each_vector!(S, n, |at, span| {
+        let v = P::value(s, span.load(s, x, at));
+        span.store(s, y, at, v);
+    });
+}
+
+#[inline(always)]
+fn map_backward<S: Isa, P: Pointwise>(s: S, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let n = dx.len();
+    let (x, dy) = (&x[..n], &dy[..n]);
+    each_vector!(S, n, |at, span| {
+        let v = P::gradient(s, span.load(s, x, at), span.load(s, dy, at));
+        span.store(s, dx, at, v);
+    });
+}
+
+/// A function of one number, as the reference defines it.
+trait Pointwise {
+    /// f(x)
+    fn value<S: Isa>(s: S, x: S::F) -> S::F;
+    /// f'(x)·dy
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F;
+}
+
+struct Relu;
+struct Tanh;
+struct GeluTanh;
+struct GeluErf;
+
+impl Pointwise for Relu {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        Self::gradient(s, x, x)
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        let zero = s.splat(0.0);
+        s.select(s.lt(zero, x), dy, zero)
+    }
+}
+
+impl Pointwise for Tanh {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        tanh_of(s, x)
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        s.mul(dy, one_minus_square(s, tanh_of(s, x)))
+    }
+}
+
+impl Pointwise for GeluTanh {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        let t = tanh_of(s, gelu_inner(s, x));
+        s.mul(s.mul(s.splat(0.5), x), s.add(s.splat(1.0), t))
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        let half = s.splat(0.5);
+        let t = tanh_of(s, gelu_inner(s, x));
+        let slope = s.fma(s.mul(x, x), s.splat((3.0 * GELU_SCALE * GELU_CUBIC) as f32), s.splat(GELU_SCALE as f32));
+        let outer = s.mul(half, s.add(s.splat(1.0), t));
+        s.mul(dy, s.fma(s.mul(half, x), s.mul(one_minus_square(s, t), slope), outer))
+    }
+}
+
+impl Pointwise for GeluErf {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        let e = erf_of(s, s.mul(x, s.splat(std::f64::consts::FRAC_1_SQRT_2 as f32)));
+        s.mul(s.mul(s.splat(0.5), x), s.add(s.splat(1.0), e))
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        let half = s.splat(0.5);
+        let e = erf_of(s, s.mul(x, s.splat(std::f64::consts::FRAC_1_SQRT_2 as f32)));
+        let cdf = s.mul(half, s.add(s.splat(1.0), e));
+        let exponent = s.mul(s.neg(s.mul(half, x)), x);
+        let density = s.mul(s.splat(NORMAL_PEAK as f32), exp_of(s, exponent));
+        s.mul(dy, s.fma(x, density, cdf))
+    }
+}
+
+/// √(2/π)·(x + c·x³), as x·(k + k·c·x²).
+#[inline(always)]
+fn gelu_inner<S: Isa>(s: S, x: S::F) -> S::F {
+    let cubic = s.splat((GELU_SCALE * GELU_CUBIC) as f32);
+    s.mul(x, s.fma(s.mul(x, x), cubic, s.splat(GELU_SCALE as f32)))
+}
+
+/// 1 − t²
+#[inline(always)]
+fn one_minus_square<S: Isa>(s: S, t: S::F) -> S::F {
+    s.fma(s.neg(t), t, s.splat(1.0))
+}

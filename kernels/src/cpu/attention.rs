@@ -1,0 +1,92 @@
+//! Attention: the device's own products, with fused softmax rows between them.
+
+use super::Cpu;
+use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
+use crate::math::exp_of;
+use crate::ops::{Attention, Ops, Start};
+use crate::reference::{HeadProducts, attention_scale, heads};
+
+dispatch!(fn softmax_rows(seq: usize, causal: bool, scale: f32, scores: &mut [f32]) = softmax_rows_of,
+    scalar softmax_rows_of(Plain, seq, causal, scale, scores));
+dispatch!(fn softmax_rows_backward(seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32])
+    = softmax_rows_backward_of, scalar softmax_rows_backward_of(Plain, seq, causal, scale, probs, grad));
+
+pub(super) fn forward(cpu: &Cpu, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
+    let (t, scale) = (shape.seq, attention_scale::<f32>(shape));
+    let products = HeadProducts::new(shape);
+    for head in heads(shape) {
+        let p = &mut probs[head.probs..head.probs + t * t];
+        cpu.matmul(&products.scores, &qkv[head.q..], &qkv[head.k..], Start::Zero, None, p);
+        softmax_rows(cpu.simd, t, shape.causal, scale, p);
+        cpu.matmul(&products.output, p, &qkv[head.v..], Start::Zero, None, &mut out[head.out..]);
+    }
+}
+
+pub(super) fn backward(
+    cpu: &Cpu,
+    shape: &Attention,
+    qkv: &[f32],
+    probs: &[f32],
+    dout: &[f32],
+    dqkv: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (t, scale) = (shape.seq, attention_scale::<f32>(shape));
+    let products = HeadProducts::new(shape);
+    let scratch = &mut scratch[..t * t];
+    for head in heads(shape) {
+        let p = &probs[head.probs..head.probs + t * t];
+        let dout = &dout[head.out..];
+        cpu.matmul(&products.grad_value, p, dout, Start::Zero, None, &mut dqkv[head.v..]);
+        cpu.matmul(&products.grad_probs, dout, &qkv[head.v..], Start::Zero, None, scratch);
+        softmax_rows_backward(cpu.simd, t, shape.causal, scale, p, scratch);
+        cpu.matmul(&products.grad_query, scratch, &qkv[head.k..], Start::Zero, None, &mut dqkv[head.q..]);
+        cpu.matmul(&products.grad_key, scratch, &qkv[head.q..], Start::Zero, None, &mut dqkv[head.k..]);
+    }
+}
+
+/// In place: p = exp(scale·s − max)·(1/Σ), each row over the positions it sees.
+#[inline(always)]
+fn softmax_rows_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, scores: &mut [f32]) {
+    let scale = s.splat(scale);
+    for (i, row) in scores.chunks_exact_mut(seq).enumerate() {
+        let row = if causal { &mut row[..i + 1] } else { row };
+        let n = row.len();
+        let mut acc = s.block(f32::NEG_INFINITY);
+        each_lane!(S, n, |at, k, span| {
+            acc[k] = span.keep(s, s.max(acc[k], s.mul(span.load(s, row, at), scale)), acc[k]);
+        });
+        let max = s.splat(s.fold_max(acc));
+        let mut acc = s.block(0.0);
+        each_lane!(S, n, |at, k, span| {
+            let e = exp_of(s, s.sub(s.mul(span.load(s, row, at), scale), max));
+            span.store(s, row, at, e);
+            acc[k] = span.keep(s, s.add(acc[k], e), acc[k]);
+        });
+        let inverse = s.splat(1.0 / s.fold(acc));
+        each_vector!(S, n, |at, span| {
+            let p = s.mul(span.load(s, row, at), inverse);
+            span.store(s, row, at, p);
+        });
+    }
+}
+
+/// In place: ds = p·(dp − Σ dp·p)·scale.
+#[inline(always)]
+fn softmax_rows_backward_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32]) {
+    let scale = s.splat(scale);
+    for (i, (dp, p)) in grad.chunks_exact_mut(seq).zip(probs.chunks_exact(seq)).enumerate() {
+        let n = if causal { i + 1 } else { seq };
+        let (dp, p) = (&mut dp[..n], &p[..n]);
+        let mut acc = s.block(0.0);
+        each_lane!(S, n, |at, k, span| {
+            let v = s.fma(span.load(s, dp, at), span.load(s, p, at), acc[k]);
+            acc[k] = span.keep(s, v, acc[k]);
+        });
+        let dot = s.splat(s.fold(acc));
+        each_vector!(S, n, |at, span| {
+            let v = s.mul(span.load(s, p, at), s.sub(span.load(s, dp, at), dot));
+            span.store(s, dp, at, s.mul(v, scale));
+        });
+    }
+}
