@@ -2,6 +2,7 @@
 //! and statistics. Nothing here opens a file, starts a thread, reads a clock or knows a device's insides.
 
 pub mod claims;
+pub mod definition;
 pub mod models;
 pub mod optimizers;
 pub mod record;
@@ -10,3 +11,8 @@ pub mod run;
 pub mod schedules;
 pub mod tasks;
 pub mod train;
+
+/// The suites that this crate carries: name and YAML text of every `suites/*.yaml`, by name.
+pub fn builtin() -> &'static [(&'static str, &'static str)] {
+    include!(concat!(env!("OUT_DIR"), "/builtin.rs"))
+}

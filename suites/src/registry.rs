@@ -3,12 +3,15 @@
 //! A thing is one file and one registry line. From the line come its YAML name, the list printed on a
 //! typo, the JSON schema and the tests' list.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// A value of a suite's YAML.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Scalar {
     /// `true` or `false`.
@@ -19,6 +22,55 @@ pub enum Scalar {
     Real(f64),
     /// Text.
     Text(String),
+}
+
+impl Scalar {
+    /// Whether the two are the same parameter value: `3` and `3.0` are.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(i), Self::Real(r)) | (Self::Real(r), Self::Int(i)) => *i as f64 == *r,
+            _ => self == other,
+        }
+    }
+}
+
+/// By hand and not `untagged`, which would lose the place of an error.
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One;
+        impl Visitor<'_> for One {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, text, true or false")
+            }
+            fn visit_bool<E>(self, x: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Flag(x))
+            }
+            fn visit_i64<E>(self, x: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Int(x))
+            }
+            fn visit_u64<E: serde::de::Error>(self, x: u64) -> Result<Scalar, E> {
+                i64::try_from(x).map(Scalar::Int).map_err(|_| E::custom(format_args!("{x} is too large")))
+            }
+            fn visit_f64<E>(self, x: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Real(x))
+            }
+            fn visit_str<E>(self, x: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(x.to_string()))
+            }
+        }
+        deserializer.deserialize_any(One)
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["boolean", "integer", "number", "string"]})
+    }
 }
 
 impl fmt::Display for Scalar {

@@ -1,11 +1,12 @@
 //! Claims as data: what a paper says, which runs decide it, and what would decide it.
 
 use crate::registry::Scalar;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How much is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// Part of the tests: at most 1 GFLOP a suite.
@@ -19,7 +20,7 @@ pub enum Tier {
 }
 
 /// One claim of a paper, as a suite's YAML states it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Unique within the suite, e.g. `x8-same-rate`.
@@ -41,7 +42,7 @@ pub struct Claim {
 }
 
 /// Runs of one arm of one experiment, some grid axes fixed.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Select {
     /// Experiment id.
@@ -55,7 +56,7 @@ pub struct Select {
 
 /// How the open axes (the learning rate) of the two sides of a comparison are chosen: always by the mean
 /// of `metric` over selection seeds, which the claim itself does not use. Smaller is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum At {
     /// Both sides at the best cell of the second side (`minus`, `over`), the winner's best rate.
@@ -69,7 +70,7 @@ pub enum At {
 }
 
 /// What is measured, paired by seed.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
     /// Mean over seeds of `metric(of) − metric(minus)`.
@@ -149,7 +150,7 @@ pub enum Kind {
 }
 
 /// The effects that reproduce a claim. An interval inside reproduces, one outside refutes, else inconclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Expect {
     /// Effect > value.

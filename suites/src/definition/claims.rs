@@ -1,0 +1,109 @@
+//! Claims against experiments: every arm, axis and value that a claim reads is run in each tier that decides it.
+
+use super::error::{DefinitionError, Place, nearest_first, quoted};
+use super::links::tier_name;
+use super::node::{Node, Value};
+use super::suite::{Experiment, Setup, Suite};
+use crate::claims::{Claim, Tier};
+use crate::registry::Scalar;
+use std::collections::BTreeMap;
+
+type Result<T> = std::result::Result<T, DefinitionError>;
+
+/// Checks all claims. The tree gives the places; `suite.claims` are the same claims, read.
+pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
+    let Some(Value::List(nodes)) = root.get("claims").map(|n| &n.value) else { return Ok(()) };
+    let mut ids = BTreeMap::new();
+    for (i, (node, claim)) in nodes.iter().zip(&suite.claims).enumerate() {
+        let key = format!("claims[{i}]");
+        if let Some(earlier) = ids.insert(&claim.id, i) {
+            let message = format!("{} is the id of claims[{earlier}] too", quoted(&claim.id));
+            return Err(at(node.get("id").unwrap_or(node), &format!("{key}.id"), message).allowed("each id once"));
+        }
+        if claim.tiers.is_empty() {
+            let node = node.get("tiers").unwrap_or(node);
+            return Err(at(node, &format!("{key}.tiers"), "is empty".into()).allowed("smoke, quick, full, paper"));
+        }
+        if let Some(kind) = node.get("kind") {
+            selects(kind, &format!("{key}.kind"), suite, claim)?;
+        }
+    }
+    Ok(())
+}
+
+fn at(node: &Node, key: &str, message: String) -> DefinitionError {
+    DefinitionError::at(&Place { line: node.line, column: node.column, key: key.to_string() }, message)
+}
+
+/// Checks every selection under `node`: any map with the keys `experiment` and `arm`, whatever the kind calls it.
+fn selects(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+    let Value::Map(pairs) = &node.value else { return Ok(()) };
+    if let (Some(experiment), Some(arm)) = (node.get("experiment"), node.get("arm")) {
+        return select(node, (experiment, arm), key, suite, claim);
+    }
+    for (name, value) in pairs {
+        if let Value::Text(name) = &name.value {
+            selects(value, &format!("{key}.{name}"), suite, claim)?;
+        }
+    }
+    Ok(())
+}
+
+fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+    let (Value::Text(wanted), Value::Text(arm_name)) = (&id.value, &arm.value) else { return Ok(()) };
+    let Some(experiment) = suite.experiment(wanted) else {
+        let ids = suite.experiments.iter().map(|e| e.id.as_str());
+        return Err(at(id, &format!("{key}.experiment"), format!("unknown experiment {}", quoted(wanted)))
+            .allowed(nearest_first(wanted, ids)));
+    };
+    for &tier in &claim.tiers {
+        let setup = setup(experiment, tier, id, key)?;
+        let Some(found) = setup.arms.iter().find(|a| a.name == *arm_name) else {
+            let message = format!("unknown arm {} of `{wanted}` in tier {}", quoted(arm_name), tier_name(tier));
+            let names = setup.arms.iter().map(|a| a.name.as_str());
+            return Err(at(arm, &format!("{key}.arm"), message).allowed(nearest_first(arm_name, names)));
+        };
+        let Some(Value::Map(axes)) = node.get("axes").map(|n| &n.value) else { continue };
+        for (name, value) in axes {
+            let Value::Text(path) = &name.value else { continue };
+            let key = format!("{key}.axes.{path}");
+            if !setup.axes.contains(path) {
+                let message = format!("is no axis of `{wanted}` in tier {}", tier_name(tier));
+                let axes = setup.axes.iter().map(String::as_str);
+                return Err(at(name, &key, message).allowed(nearest_first(path, axes)));
+            }
+            let mut values: Vec<&Scalar> = Vec::new();
+            for value in found.points.iter().filter_map(|p| p.axes.get(path)) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            if !values.iter().any(|v| holds(value, v)) {
+                let allowed: Vec<String> = values.iter().map(ToString::to_string).collect();
+                let message = format!("is no value of this axis in tier {}", tier_name(tier));
+                return Err(at(value, &key, message).allowed(allowed.join(", ")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn setup<'s>(experiment: &'s Experiment, tier: Tier, node: &Node, key: &str) -> Result<&'s Setup> {
+    experiment.setups.get(&tier).ok_or_else(|| {
+        let tiers: Vec<String> = experiment.setups.keys().map(|&t| tier_name(t)).collect();
+        let message = format!("experiment `{}` does not run in the claim's tier {}", experiment.id, tier_name(tier));
+        at(node, &format!("{key}.experiment"), message).allowed(tiers.join(", "))
+    })
+}
+
+/// Whether the node writes this value; whole numbers may stand for reals.
+fn holds(node: &Node, value: &Scalar) -> bool {
+    match (&node.value, value) {
+        (Value::Int(x), Scalar::Int(y)) => x == y,
+        (Value::Int(x), Scalar::Real(y)) => *x as f64 == *y,
+        (Value::Real(x), Scalar::Real(y)) => x == y,
+        (Value::Text(x), Scalar::Text(y)) => x == y,
+        (Value::Flag(x), Scalar::Flag(y)) => x == y,
+        _ => false,
+    }
+}

@@ -1,0 +1,141 @@
+//! References from one experiment to another: order, candidates of taken values, checkpoints.
+
+use super::error::{DefinitionError, Place, nearest_first, quoted};
+use super::reader::Placed;
+use super::suite::{Arm, Experiment, Seeds, Setup};
+use super::wire::{ExperimentWire, StartWire, TakeWire};
+use crate::claims::Tier;
+use crate::registry::Scalar;
+
+type Result<T> = std::result::Result<T, DefinitionError>;
+
+/// The experiments' indices, each after those that it takes values or checkpoints from.
+pub(crate) fn order(experiments: &[ExperimentWire]) -> Result<Vec<usize>> {
+    let mut order = Vec::new();
+    for index in 0..experiments.len() {
+        visit(experiments, index, &mut Vec::new(), &mut order)?;
+    }
+    Ok(order)
+}
+
+fn visit(all: &[ExperimentWire], index: usize, above: &mut Vec<usize>, order: &mut Vec<usize>) -> Result<()> {
+    if order.contains(&index) {
+        return Ok(());
+    }
+    above.push(index);
+    for source in sources(&all[index]) {
+        let Some(next) = all.iter().position(|e| e.id.value == source.value) else {
+            let message = format!("unknown experiment {}", quoted(&source.value));
+            let ids = all.iter().map(|e| e.id.value.as_str());
+            return Err(DefinitionError::at(&source.place, message).allowed(nearest_first(&source.value, ids)));
+        };
+        if let Some(from) = above.iter().position(|&i| i == next) {
+            let mut ring: Vec<&str> = above[from..].iter().map(|&i| all[i].id.value.as_str()).collect();
+            ring.push(&all[next].id.value);
+            let message = format!("the experiments wait for each other: {}", ring.join(" → "));
+            return Err(DefinitionError::at(&source.place, message).allowed("an experiment that does not come later"));
+        }
+        visit(all, next, above, order)?;
+    }
+    above.pop();
+    order.push(index);
+    Ok(())
+}
+
+/// The experiments that `wire` refers to.
+fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<String>> {
+    let takes = wire.take.0.iter().map(|(_, take)| match &take.value {
+        TakeWire::BestOf { experiment, .. } => experiment,
+    });
+    let start = wire.start.as_ref().map(|StartWire::From { experiment, .. }| experiment);
+    takes.chain(start)
+}
+
+/// An arm of an experiment as `tier` runs it.
+fn arm_of<'s>(
+    experiment: &'s Experiment,
+    tier: Tier,
+    arm: &Placed<String>,
+    at: &Place,
+) -> Result<(&'s Setup, &'s Arm)> {
+    let Some(setup) = experiment.setups.get(&tier) else {
+        let message = format!("experiment {} does not run in tier {}", quoted(&experiment.id), tier_name(tier));
+        let tiers: Vec<String> = experiment.setups.keys().map(|&t| tier_name(t)).collect();
+        return Err(DefinitionError::at(at, message).allowed(tiers.join(", ")));
+    };
+    let found = setup.arms.iter().find(|a| a.name == arm.value).ok_or_else(|| {
+        let message = format!("unknown arm {} of `{}` in tier {}", quoted(&arm.value), experiment.id, tier_name(tier));
+        let names = setup.arms.iter().map(|a| a.name.as_str());
+        DefinitionError::at(&arm.place, message).allowed(nearest_first(&arm.value, names))
+    })?;
+    Ok((setup, found))
+}
+
+/// A tier's name in YAML.
+pub(crate) fn tier_name(tier: Tier) -> String {
+    format!("{tier:?}").to_lowercase()
+}
+
+/// The values that a take may find, in the order of the searched grid; at least one.
+pub(crate) fn candidates<'s>(
+    path: &Placed<String>,
+    take: &Placed<TakeWire>,
+    tier: Tier,
+    sources: &dyn Fn(&str) -> Option<&'s Experiment>,
+) -> Result<Vec<Scalar>> {
+    let TakeWire::BestOf { experiment, arm, .. } = &take.value;
+    let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
+    let (setup, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    let mut values: Vec<Scalar> = Vec::new();
+    for value in arm.points.iter().filter_map(|p| p.axes.get(&path.value)) {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    if values.is_empty() {
+        let message = format!("is no axis of the grid of `{}`", source.id);
+        let axes = setup.axes.iter().map(String::as_str);
+        return Err(DefinitionError::at(&path.place, message).allowed(nearest_first(&path.value, axes)));
+    }
+    Ok(values)
+}
+
+/// Checks that every run of `setup` has exactly one run to start from, which keeps the step.
+pub(crate) fn start<'s>(
+    wire: &ExperimentWire,
+    tier: Tier,
+    setup: &Setup,
+    sources: &dyn Fn(&str) -> Option<&'s Experiment>,
+) -> Result<()> {
+    let Some(StartWire::From { experiment, arm, step }) = &wire.start else { return Ok(()) };
+    let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
+    let (from, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    for point in setup.arms.iter().flat_map(|a| &a.points) {
+        let fitting = arm.points.iter().filter(|p| agree(&p.axes, &point.axes));
+        let steps: Vec<i64> = fitting.map(|p| p.recipe.train.int("steps")).collect();
+        if steps.len() != 1 {
+            let message = format!("{} runs of `{}` fit each run here", steps.len(), source.id);
+            return Err(DefinitionError::at(&experiment.place, message)
+                .allowed("one: give the other axes one value, or the same axes here"));
+        }
+        if step.value == 0 || step.value > steps[0] as u64 {
+            let message = format!("step {} of a run of {} steps", step.value, steps[0]);
+            return Err(DefinitionError::at(&step.place, message).allowed(format!("1 to {}", steps[0])));
+        }
+    }
+    let known = |seed| from.seeds.contains(seed) || from.selection_seeds.is_some_and(|s| s.contains(seed));
+    for seed in setup.selection_seeds.into_iter().chain([setup.seeds]).flat_map(Seeds::iter) {
+        if !known(seed) {
+            let message = format!("seed {seed} is run here but not by `{}`", source.id);
+            return Err(DefinitionError::at(&wire.seeds.place, message).allowed("seeds that both run"));
+        }
+    }
+    Ok(())
+}
+
+type Axes = std::collections::BTreeMap<String, Scalar>;
+
+/// Whether two grid points have the same values on the axes that both have.
+pub(crate) fn agree(a: &Axes, b: &Axes) -> bool {
+    a.iter().all(|(path, value)| b.get(path).is_none_or(|other| other == value))
+}

@@ -1,0 +1,121 @@
+//! From parameters as written to complete ones: types, ranges, defaults, names.
+
+use super::error::{DefinitionError, Place, nearest_first, quoted};
+use super::reader::Placed;
+use super::section::{Section, Value, Values};
+use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset, Scalar, Spec};
+
+type Result<T> = std::result::Result<T, DefinitionError>;
+
+/// A resolved section and the thing that it builds.
+pub(crate) struct Resolved<B> {
+    /// Name and complete parameters.
+    pub(crate) spec: Spec,
+    /// What the registry built from them.
+    pub(crate) built: B,
+}
+
+/// Looks up a section's name, completes its parameters and builds it once.
+pub(crate) fn section<K: super::section::Kind, B>(table: &[Entry<B>], section: &Section<K>) -> Result<Resolved<B>> {
+    let name = &section.name;
+    let entry = table.iter().find(|e| e.name == name.value).ok_or_else(|| {
+        let message = format!("unknown {} {}", K::NAME, quoted(&name.value));
+        DefinitionError::at(&name.place, message).allowed(nearest_first(&name.value, table.iter().map(|e| e.name)))
+    })?;
+    let of = format!("{} `{}`", K::NAME, entry.name);
+    let params = params(entry.params, &section.values, &name.place, &of)?;
+    let built = (entry.build)(&params).map_err(|e| misfit(e, &section.values, &name.place))?;
+    Ok(Resolved { spec: Spec { name: entry.name.to_string(), params }, built })
+}
+
+/// Puts an [`Invalid`] at the parameter that it names, or at the section where a default is at fault.
+fn misfit(invalid: Invalid, values: &Values, section: &Place) -> DefinitionError {
+    let Invalid { key, message } = invalid;
+    match values.get(&key) {
+        Some(value) => DefinitionError::at(&value.place, message),
+        None if key.is_empty() => DefinitionError::at(section, message),
+        None => {
+            let place = Place { key: format!("{}.{key}", section.key), ..section.clone() };
+            DefinitionError::at(&place, message)
+        }
+    }
+}
+
+/// Completes and checks parameters. `of` is what they belong to, e.g. `model `transformer``.
+pub(crate) fn params(defs: &[ParamDef], given: &Values, place: &Place, of: &str) -> Result<Params> {
+    for Value { name, .. } in &given.0 {
+        if !defs.iter().any(|d| d.name == name.value) {
+            let message = format!("unknown parameter {} of {of}", quoted(&name.value));
+            let allowed = nearest_first(&name.value, defs.iter().map(|d| d.name));
+            return Err(DefinitionError::at(&name.place, message).allowed(allowed));
+        }
+    }
+    let mut params = Params::default();
+    for def in defs {
+        let value = match given.get(def.name) {
+            Some(value) => check(def.kind, value)?,
+            None => preset(def.default).ok_or_else(|| {
+                let message = format!("parameter `{}` of {of} is missing", def.name);
+                DefinitionError::at(place, message).allowed(describe(def.kind))
+            })?,
+        };
+        params.0.insert(def.name.to_string(), value);
+    }
+    Ok(params)
+}
+
+fn preset(default: Preset) -> Option<Scalar> {
+    match default {
+        Preset::Required => None,
+        Preset::Int(x) => Some(Scalar::Int(x)),
+        Preset::Real(x) => Some(Scalar::Real(x)),
+        Preset::Text(x) => Some(Scalar::Text(x.to_string())),
+        Preset::Flag(x) => Some(Scalar::Flag(x)),
+    }
+}
+
+/// `value` as `kind` wants it: in its range, a whole number as a real where a real is declared.
+pub(crate) fn check(kind: ParamKind, value: &Placed<Scalar>) -> Result<Scalar> {
+    let checked = match (kind, &value.value) {
+        (ParamKind::Int { min, max }, Scalar::Int(x)) if (min..=max).contains(x) => Some(Scalar::Int(*x)),
+        (ParamKind::Real { min, max }, Scalar::Real(x)) if (min..=max).contains(x) => {
+            Some(Scalar::Real(positive_zero(*x)))
+        }
+        (ParamKind::Real { min, max }, Scalar::Int(x)) if (min..=max).contains(&(*x as f64)) => {
+            Some(Scalar::Real(*x as f64))
+        }
+        (ParamKind::Choice(words), Scalar::Text(x)) if words.contains(&x.as_str()) => Some(value.value.clone()),
+        (ParamKind::Flag, Scalar::Flag(_)) | (ParamKind::Text, Scalar::Text(_)) => Some(value.value.clone()),
+        _ => None,
+    };
+    checked.ok_or_else(|| {
+        let allowed = match (kind, &value.value) {
+            (ParamKind::Choice(words), Scalar::Text(x)) => nearest_first(x, words.iter().copied()),
+            _ => describe(kind),
+        };
+        DefinitionError::at(&value.place, format!("is {}", shown(&value.value))).allowed(allowed)
+    })
+}
+
+/// `-0.0` and `0.0` are one value, so they are one run.
+fn positive_zero(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { x }
+}
+
+fn shown(value: &Scalar) -> String {
+    match value {
+        Scalar::Text(x) => quoted(x),
+        other => other.to_string(),
+    }
+}
+
+/// What a parameter may be, in words.
+pub(crate) fn describe(kind: ParamKind) -> String {
+    match kind {
+        ParamKind::Int { min, max } => format!("a whole number from {min} to {max}"),
+        ParamKind::Real { min, max } => format!("a number from {min:?} to {max:?}"),
+        ParamKind::Choice(words) => words.join(", "),
+        ParamKind::Flag => "true, false".into(),
+        ParamKind::Text => "text".into(),
+    }
+}

@@ -1,0 +1,64 @@
+//! The tables that a definition is checked against.
+
+use super::error::{DefinitionError, Place};
+use super::resolve;
+use super::section::PatchWire;
+use crate::models::{MODELS, Model};
+use crate::optimizers::{OPTIMIZERS, Optimizer};
+use crate::registry::{Entry, ParamDef};
+use crate::run::Recipe;
+use crate::schedules::{SCHEDULES, Schedule};
+use crate::tasks::{TASKS, TaskBuilder};
+
+/// Everything that a suite can name. Tests bring smaller tables.
+#[derive(Clone, Copy)]
+pub struct Registry {
+    /// Models.
+    pub models: &'static [Entry<Box<dyn Model>>],
+    /// Tasks.
+    pub tasks: &'static [Entry<Box<dyn TaskBuilder>>],
+    /// Optimizers.
+    pub optimizers: &'static [Entry<Box<dyn Optimizer>>],
+    /// Learning-rate schedules.
+    pub schedules: &'static [Entry<Box<dyn Schedule>>],
+    /// Parameters of the `train` section.
+    pub train: &'static [ParamDef],
+}
+
+impl Registry {
+    /// What this crate registers.
+    pub fn builtin() -> Self {
+        Self { models: MODELS, tasks: TASKS, optimizers: OPTIMIZERS, schedules: SCHEDULES, train: crate::train::PARAMS }
+    }
+
+    /// Resolves a merged recipe: every section is there, complete, in range, buildable, and they fit each other.
+    pub(crate) fn recipe(&self, merged: &PatchWire, place: &Place) -> Result<Recipe, DefinitionError> {
+        let missing = |name: &str| {
+            DefinitionError::at(place, format!("section `{name}` is missing"))
+                .allowed("model, task, optimizer, schedule, train, all five")
+        };
+        let model = resolve::section(self.models, merged.model.as_ref().ok_or_else(|| missing("model"))?)?;
+        let task = resolve::section(self.tasks, merged.task.as_ref().ok_or_else(|| missing("task"))?)?;
+        let optimizer =
+            resolve::section(self.optimizers, merged.optimizer.as_ref().ok_or_else(|| missing("optimizer"))?)?;
+        let written = merged.schedule.as_ref().ok_or_else(|| missing("schedule"))?;
+        let schedule = resolve::section(self.schedules, written)?;
+        let values = merged.train.as_ref().ok_or_else(|| missing("train"))?;
+        let train_place = Place { key: format!("{}.train", place.key), ..place.clone() };
+        let train = resolve::params(self.train, values, &train_place, "train")?;
+
+        let (steps, warmup) = (train.int("steps") as u64, schedule.built.warmup_steps());
+        if steps > 0 && warmup >= steps {
+            let at = written.values.get("warmup_steps").map_or(&written.name.place, |v| &v.place);
+            let message = format!("warm-up of {warmup} steps is not below the run's {steps} steps");
+            return Err(DefinitionError::at(at, message).allowed(format!("0 to {}", steps - 1)));
+        }
+        let (batch, sequences) = (train.int("batch"), train.int("eval_sequences"));
+        if sequences % batch != 0 {
+            let at = values.get("eval_sequences").map_or(&train_place, |v| &v.place);
+            let message = format!("{sequences} is no multiple of batch {batch}");
+            return Err(DefinitionError::at(at, message).allowed(format!("multiples of {batch}")));
+        }
+        Ok(Recipe { model: model.spec, task: task.spec, optimizer: optimizer.spec, schedule: schedule.spec, train })
+    }
+}

@@ -1,0 +1,5 @@
+//! Definitions and plans: what is accepted, and the one line that each mistake is answered with.
+
+mod errors;
+mod links;
+mod support;
