@@ -39,28 +39,19 @@ mod peak {
     chains!(avx2, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps);
 }
 
-fn instruction_sets() -> Vec<Simd> {
-    let mut all = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-            all.push(Simd::Avx512);
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            all.push(Simd::Avx2);
-        }
-    }
-    all
+/// All that this machine has, but the definitions.
+fn vectorised() -> impl Iterator<Item = Simd> {
+    Simd::available().into_iter().filter(|simd| *simd != Simd::Scalar)
 }
 
 #[cfg(target_arch = "x86_64")]
 fn bench_peak(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("peak");
-    for simd in instruction_sets() {
+    for simd in vectorised() {
         let lanes = if simd == Simd::Avx512 { 16 } else { 8 };
         group.throughput(Throughput::Elements(2 * lanes * peak::CHAINS as u64 * peak::STEPS));
         group.bench_function(format!("{simd:?}"), |bencher| {
-            // SAFETY: `instruction_sets` lists what this machine has.
+            // SAFETY: `available` lists what this machine has.
             bencher.iter(|| unsafe { if simd == Simd::Avx512 { peak::avx512() } else { peak::avx2() } });
         });
     }
@@ -149,7 +140,7 @@ fn bench_gemm(criterion: &mut Criterion) {
         let b = filled(stored(mm.trans_b, mm.k, mm.n) * mm.ldb);
         let mut c = filled(mm.m * mm.ldc);
         group.throughput(Throughput::Elements(2 * terms(&mm)));
-        for simd in instruction_sets() {
+        for simd in vectorised() {
             group.bench_function(BenchmarkId::new(name(&mm), format!("{simd:?}")), |bencher| {
                 bencher.iter(|| Cpu::new(simd).matmul(black_box(&mm), &a, &b, Start::Zero, None, &mut c));
             });

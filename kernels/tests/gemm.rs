@@ -10,22 +10,6 @@ use proptest::prelude::*;
 const K_RANGES: [KRange; 3] = [KRange::Full, KRange::UpToRow, KRange::FromRow];
 const COLUMNS: [Columns; 2] = [Columns::Full, Columns::UpToRow];
 
-fn instruction_sets() -> Vec<Simd> {
-    let mut all = vec![Simd::Scalar];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            all.push(Simd::Avx2);
-        }
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-            all.push(Simd::Avx512);
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    all.push(Simd::Neon);
-    all
-}
-
 #[derive(Clone, Copy, Debug)]
 enum From {
     Zero,
@@ -100,7 +84,7 @@ impl Case {
         };
         let mut expected = old.clone();
         Reference.matmul(&self.mm, &a, &b, start, residual, &mut expected);
-        for simd in instruction_sets() {
+        for simd in Simd::available() {
             let mut c = old.clone();
             Cpu::new(simd).matmul(&self.mm, &a, &b, start, residual, &mut c);
             let canonical = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
@@ -200,7 +184,7 @@ fn equals_the_definition_at_edges() {
 /// -0 survives a chain without terms and one whose terms are -0; +0 starts stay +0.
 #[test]
 fn keeps_the_sign_of_zero() {
-    for simd in instruction_sets() {
+    for simd in Simd::available() {
         let mut c = [-0.0_f32; 40];
         Cpu::new(simd).matmul(&MatMul::nn(1, 40, 0), &[], &[], Start::Accumulate, None, &mut c);
         assert!(c.iter().all(|x| x.to_bits() == (-0.0_f32).to_bits()), "{simd:?}");
@@ -215,7 +199,7 @@ fn keeps_the_sign_of_zero() {
 #[test]
 fn refuses_operands_that_are_too_short() {
     let refused = |mm: MatMul, lens: [usize; 5]| {
-        for simd in instruction_sets().into_iter().filter(|simd| *simd != Simd::Scalar) {
+        for simd in Simd::available().into_iter().filter(|simd| *simd != Simd::Scalar) {
             let [a, b, c, bias, residual] = lens.map(|len| vec![0.0_f32; len]);
             let result = std::panic::catch_unwind(|| {
                 Cpu::new(simd).matmul(&mm, &a, &b, Start::Bias(&bias), Some(&residual), &mut c.clone());
@@ -228,7 +212,7 @@ fn refuses_operands_that_are_too_short() {
     };
     let mm = MatMul::nn(5, 17, 9);
     let enough = [45, 153, 85, 17, 85];
-    assert_eq!(refused(mm, enough), instruction_sets().len() == 1);
+    assert_eq!(refused(mm, enough), Simd::available().len() == 1);
     for short in 0..enough.len() {
         let mut lens = enough;
         lens[short] -= 1;
