@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 
 /// A copy of a slice; the page after its last element is protected.
-pub struct Guarded {
+pub(crate) struct Guarded {
     mapping: NonNull<libc::c_void>,
     bytes: usize,
     first: NonNull<f32>,
@@ -14,7 +14,7 @@ pub struct Guarded {
 
 impl Guarded {
     /// Copies `source`.
-    pub fn new(source: &[f32]) -> Self {
+    pub(crate) fn new(source: &[f32]) -> Self {
         // SAFETY: the name exists on every Unix.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a page has a size");
         let usable = size_of_val(source).next_multiple_of(page);
