@@ -1,6 +1,11 @@
 //! The CPU's GEMM equals its definition bit for bit, on every instruction set that this machine has. It
-//! reads only the terms, and writes only the outputs.
+//! reads only the terms, and writes only the outputs; operands end at protected pages.
 
+#![cfg(unix)]
+
+mod guarded;
+
+use guarded::Guarded;
 use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_kernels::ops::{Columns, KRange, MatMul, Ops, Start};
 use preheat_kernels::reference::Reference;
@@ -9,22 +14,6 @@ use proptest::prelude::*;
 
 const K_RANGES: [KRange; 3] = [KRange::Full, KRange::UpToRow, KRange::FromRow];
 const COLUMNS: [Columns; 2] = [Columns::Full, Columns::UpToRow];
-
-fn instruction_sets() -> Vec<Simd> {
-    let mut all = vec![Simd::Scalar];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            all.push(Simd::Avx2);
-        }
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-            all.push(Simd::Avx512);
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    all.push(Simd::Neon);
-    all
-}
 
 #[derive(Clone, Copy, Debug)]
 enum From {
@@ -70,38 +59,45 @@ impl Case {
         (rows, columns): (usize, usize),
         stride: usize,
         is_term: impl Fn(usize, usize) -> bool,
-    ) -> Vec<f32> {
+    ) -> Guarded {
         let (rows, columns) = if transposed { (columns, rows) } else { (rows, columns) };
         let len = if rows * columns == 0 { 0 } else { (rows - 1) * stride + columns };
         let term = |at: usize| {
             let (i, j) = (at / stride, at % stride);
             j < columns && if transposed { is_term(j, i) } else { is_term(i, j) }
         };
-        (0..len).map(|at| if term(at) { self.value(stream, at) } else { f32::NAN }).collect()
+        let elements: Vec<f32> = (0..len).map(|at| if term(at) { self.value(stream, at) } else { f32::NAN }).collect();
+        Guarded::new(&elements)
     }
 
     fn check(&self) {
         let MatMul { m, n, k, trans_a, trans_b, lda, ldb, ldc, .. } = self.mm;
-        let a = self.matrix(1, trans_a, (m, k), lda, |i, p| match self.mm.k_range {
+        // What no row has need not be stored.
+        let columns = if self.mm.columns == Columns::UpToRow { n.min(m) } else { n };
+        let (rows_of_a, terms) = match self.mm.k_range {
+            KRange::Full => (m, k),
+            KRange::UpToRow => (m, k.min(m)),
+            KRange::FromRow => (m.min(k), k),
+        };
+        let a = self.matrix(1, trans_a, (rows_of_a, terms), lda, |i, p| match self.mm.k_range {
             KRange::Full => true,
             KRange::UpToRow => p <= i,
             KRange::FromRow => p >= i,
         });
-        let b = self.matrix(2, trans_b, (k, n), ldb, |_, _| true);
-        let c_len = if m * n == 0 { 0 } else { (m - 1) * ldc + n };
-        let old: Vec<f32> = (0..c_len).map(|at| self.value(3, at)).collect();
-        let residual: Vec<f32> = (0..c_len).map(|at| self.value(4, at)).collect();
-        let residual = self.residual.then_some(residual.as_slice());
-        let bias: Vec<f32> = (0..n).map(|at| self.value(5, at)).collect();
+        let b = self.matrix(2, trans_b, (terms, columns), ldb, |_, _| true);
+        let c_len = if m * columns == 0 { 0 } else { (m - 1) * ldc + columns };
+        let values = |stream, len| Guarded::new(&(0..len).map(|at| self.value(stream, at)).collect::<Vec<_>>());
+        let (old, residual, bias) = (values(3, c_len), values(4, c_len), values(5, columns));
+        let residual = self.residual.then_some(&*residual);
         let start = match self.start {
             From::Zero => Start::Zero,
             From::Accumulate => Start::Accumulate,
             From::Bias => Start::Bias(&bias),
         };
-        let mut expected = old.clone();
+        let mut expected = old.to_vec();
         Reference.matmul(&self.mm, &a, &b, start, residual, &mut expected);
-        for simd in instruction_sets() {
-            let mut c = old.clone();
+        for simd in Simd::available() {
+            let mut c = Guarded::new(&old);
             Cpu::new(simd).matmul(&self.mm, &a, &b, start, residual, &mut c);
             let canonical = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
             for (at, (got, want)) in c.iter().zip(&expected).enumerate() {
@@ -200,7 +196,7 @@ fn equals_the_definition_at_edges() {
 /// -0 survives a chain without terms and one whose terms are -0; +0 starts stay +0.
 #[test]
 fn keeps_the_sign_of_zero() {
-    for simd in instruction_sets() {
+    for simd in Simd::available() {
         let mut c = [-0.0_f32; 40];
         Cpu::new(simd).matmul(&MatMul::nn(1, 40, 0), &[], &[], Start::Accumulate, None, &mut c);
         assert!(c.iter().all(|x| x.to_bits() == (-0.0_f32).to_bits()), "{simd:?}");
@@ -215,7 +211,7 @@ fn keeps_the_sign_of_zero() {
 #[test]
 fn refuses_operands_that_are_too_short() {
     let refused = |mm: MatMul, lens: [usize; 5]| {
-        for simd in instruction_sets().into_iter().filter(|simd| *simd != Simd::Scalar) {
+        for simd in Simd::available().into_iter().filter(|simd| *simd != Simd::Scalar) {
             let [a, b, c, bias, residual] = lens.map(|len| vec![0.0_f32; len]);
             let result = std::panic::catch_unwind(|| {
                 Cpu::new(simd).matmul(&mm, &a, &b, Start::Bias(&bias), Some(&residual), &mut c.clone());
@@ -228,7 +224,7 @@ fn refuses_operands_that_are_too_short() {
     };
     let mm = MatMul::nn(5, 17, 9);
     let enough = [45, 153, 85, 17, 85];
-    assert_eq!(refused(mm, enough), instruction_sets().len() == 1);
+    assert_eq!(refused(mm, enough), Simd::available().len() == 1);
     for short in 0..enough.len() {
         let mut lens = enough;
         lens[short] -= 1;

@@ -2,82 +2,53 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{Vector, compile};
+use super::isa::{GemmIsa, compiled};
+use crate::cpu::simd::Avx512;
 
-#[derive(Clone, Copy)]
-pub(super) struct Avx512(__m512);
-
-compile!(
-    Avx512,
-    "avx512f,avx512vl,avx512bw,avx512dq",
-    available: is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq"),
-    rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
-    diagonal_rows: 8,
-    vectors: [1, 2]
-);
-
-/// Selects the first `n` lanes.
+/// The first `n` lanes, where `n` may be 16.
 #[inline(always)]
-const fn first(n: usize) -> __mmask16 {
+const fn up_to(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-// SAFETY of every block: the trait's contract gives the instruction set and valid memory.
-impl Vector for Avx512 {
-    const LANES: usize = 16;
+impl GemmIsa for Avx512 {
+    compiled!(
+        Avx512,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+        rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+        diagonal_rows: 8,
+        vectors: [1, 2]
+    );
 
     #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_setzero_ps() })
+    unsafe fn load_at(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller's memory, the token's instruction set.
+        unsafe { _mm512_loadu_ps(p) }
     }
     #[inline(always)]
-    unsafe fn broadcast(p: *const f32) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_set1_ps(*p) })
+    unsafe fn store_at(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller's memory, the token's instruction set.
+        unsafe { _mm512_storeu_ps(p, v) }
     }
     #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_loadu_ps(p) })
+    unsafe fn load_first_at(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: the caller's memory, the token's instruction set.
+        unsafe { _mm512_maskz_loadu_ps(up_to(n), p) }
     }
     #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: as above.
-        unsafe { _mm512_storeu_ps(p, self.0) }
+    unsafe fn store_first_at(self, p: *mut f32, n: usize, v: __m512) {
+        // SAFETY: the caller's memory, the token's instruction set.
+        unsafe { _mm512_mask_storeu_ps(p, up_to(n), v) }
     }
     #[inline(always)]
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-    }
-    #[inline(always)]
-    unsafe fn add(self, b: Self) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_add_ps(self.0, b.0) })
-    }
-    #[inline(always)]
-    unsafe fn load_first(p: *const f32, n: usize) -> Self {
-        // SAFETY: as above.
-        Self(unsafe { _mm512_maskz_loadu_ps(first(n), p) })
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, p: *mut f32, n: usize) {
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_ps(p, first(n), self.0) }
-    }
-    #[inline(always)]
-    unsafe fn load_transposed(src: *const f32, stride: usize) -> [Self; 4] {
-        // SAFETY: as above.
+    unsafe fn load_transposed(self, source: *const f32, stride: usize) -> [__m512; 4] {
+        // SAFETY: the caller's memory, the token's instruction set.
         unsafe {
             // Lane block b of x[q] is row 4b + q: what is left is a 4x4 transpose inside each 128-bit block.
             let mut x = [_mm512_setzero_ps(); 4];
             let mut q = 0;
             while q < 4 {
-                let row = src.add(q * stride);
+                let row = source.add(q * stride);
                 let v = _mm512_castps128_ps512(_mm_loadu_ps(row));
                 let v = _mm512_insertf32x4::<1>(v, _mm_loadu_ps(row.add(4 * stride)));
                 let v = _mm512_insertf32x4::<2>(v, _mm_loadu_ps(row.add(8 * stride)));
@@ -87,10 +58,10 @@ impl Vector for Avx512 {
             let (lo01, hi01) = (_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
             let (lo23, hi23) = (_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
             [
-                Self(_mm512_shuffle_ps::<0x44>(lo01, lo23)),
-                Self(_mm512_shuffle_ps::<0xEE>(lo01, lo23)),
-                Self(_mm512_shuffle_ps::<0x44>(hi01, hi23)),
-                Self(_mm512_shuffle_ps::<0xEE>(hi01, hi23)),
+                _mm512_shuffle_ps::<0x44>(lo01, lo23),
+                _mm512_shuffle_ps::<0xEE>(lo01, lo23),
+                _mm512_shuffle_ps::<0x44>(hi01, hi23),
+                _mm512_shuffle_ps::<0xEE>(hi01, hi23),
             ]
         }
     }

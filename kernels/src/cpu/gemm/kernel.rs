@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::vector::{MAX_ROWS, MAX_VECTORS, Vector};
+use super::isa::{GemmIsa, MAX_ROWS, MAX_VECTORS};
+use crate::cpu::simd::Isa;
 
 /// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
 /// a head that rows join one by one, the terms of all rows, a tail that rows leave one by one.
@@ -38,9 +39,9 @@ pub(super) struct Tile {
 impl Tile {
     /// Columns of row r in the tile's vector v.
     #[inline(always)]
-    fn lanes<V: Vector>(&self, r: usize, v: usize) -> usize {
+    fn lanes<S: Isa>(&self, r: usize, v: usize) -> usize {
         let columns = (self.diagonal + r as isize).max(0).min(self.columns as isize) as usize;
-        columns.saturating_sub(v * V::LANES).min(V::LANES)
+        columns.saturating_sub(v * S::WIDTH).min(S::WIDTH)
     }
 }
 
@@ -93,22 +94,23 @@ macro_rules! unroll {
 /// Adds the term at `at` to the accumulators of `rows`, and goes on to the next.
 ///
 /// # Safety
-/// The instruction set of `V` is available; A has the rows and B has N vectors there.
+/// A has the rows and B has N vectors there.
 #[inline(always)]
-unsafe fn term<V: Vector, const R: usize, const N: usize>(
-    acc: &mut [[V; N]; R],
+unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
+    s: S,
+    acc: &mut [[S::F; N]; R],
     rows: Range<usize>,
     tile: &Tile,
     at: &mut Cursor,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut y = [V::zero(); N];
-        unroll!(vectors v < N => { y[v] = V::load(at.b.wrapping_add(v * V::LANES)); });
+        let mut y = [s.splat(0.0); N];
+        unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(v * S::WIDTH)); });
         unroll!(rows r < R => {
             if rows.start <= r && r < rows.end {
-                let x = V::broadcast(at.a(tile, r));
-                unroll!(vectors v < N => { acc[r][v] = x.mul_add(y[v], acc[r][v]); });
+                let x = s.splat(*at.a(tile, r));
+                unroll!(vectors v < N => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             }
         });
     }
@@ -118,65 +120,66 @@ unsafe fn term<V: Vector, const R: usize, const N: usize>(
 /// Computes a tile of `R` rows and `N` vectors of columns.
 ///
 /// # Safety
-/// The instruction set of `V` is available, and all elements that the tile names exist.
+/// All elements that the tile names exist.
 #[inline(always)]
-pub(super) unsafe fn run<V: Vector, const R: usize, const N: usize>(tile: &Tile) {
+pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile) {
     // SAFETY: the caller's.
     unsafe {
-        let whole = tile.columns == N * V::LANES && tile.diagonal >= tile.columns as isize;
-        let mut acc = [[V::zero(); N]; R];
+        let whole = tile.columns == N * S::WIDTH && tile.diagonal >= tile.columns as isize;
+        let mut acc = [[s.splat(0.0); N]; R];
         if !tile.start.is_null() {
-            acc = load(tile, whole, tile.start, tile.start_row);
+            acc = load(s, tile, whole, tile.start, tile.start_row);
         }
 
         let mut at = Cursor::new(tile);
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
                 if tile.head.contains(&step) {
-                    term(&mut acc, 0..step + 1, tile, &mut at);
+                    term(s, &mut acc, 0..step + 1, tile, &mut at);
                 }
             });
         }
         for _ in 0..tile.body {
-            term(&mut acc, 0..R, tile, &mut at);
+            term(s, &mut acc, 0..R, tile, &mut at);
         }
         if !tile.tail.is_empty() {
             unroll!(rows step < R => {
                 if tile.tail.contains(&step) {
-                    term(&mut acc, step..R, tile, &mut at);
+                    term(s, &mut acc, step..R, tile, &mut at);
                 }
             });
         }
 
         if !tile.residual.is_null() {
-            let residual: [[V; N]; R] = load(tile, whole, tile.residual, tile.c_row);
+            let residual: [[S::F; N]; R] = load(s, tile, whole, tile.residual, tile.c_row);
             unroll!(rows r < R => {
-                unroll!(vectors v < N => { acc[r][v] = residual[r][v].add(acc[r][v]); });
+                unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
             });
         }
-        store(tile, whole, &acc);
+        store(s, tile, whole, &acc);
     }
 }
 
 /// Loads the tile's elements at `from`, whose rows lie `stride` apart.
 #[inline(always)]
-unsafe fn load<V: Vector, const R: usize, const N: usize>(
+unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
+    s: S,
     tile: &Tile,
     whole: bool,
     from: *const f32,
     stride: usize,
-) -> [[V; N]; R] {
+) -> [[S::F; N]; R] {
     // SAFETY: the caller's; a lane is read only if its column belongs to the row.
     unsafe {
-        let mut x = [[V::zero(); N]; R];
+        let mut x = [[s.splat(0.0); N]; R];
         if whole {
             unroll!(rows r < R => {
-                unroll!(vectors v < N => { x[r][v] = V::load(from.wrapping_add(r * stride + v * V::LANES)); });
+                unroll!(vectors v < N => { x[r][v] = s.load_at(from.wrapping_add(r * stride + v * S::WIDTH)); });
             });
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    x[r][v] = V::load_first(from.wrapping_add(r * stride + v * V::LANES), tile.lanes::<V>(r, v));
+                    x[r][v] = s.load_first_at(from.wrapping_add(r * stride + v * S::WIDTH), tile.lanes::<S>(r, v));
                 });
             });
         }
@@ -185,17 +188,21 @@ unsafe fn load<V: Vector, const R: usize, const N: usize>(
 }
 
 #[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const N: usize>(tile: &Tile, whole: bool, acc: &[[V; N]; R]) {
+unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, whole: bool, acc: &[[S::F; N]; R]) {
     // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
         if whole {
             unroll!(rows r < R => {
-                unroll!(vectors v < N => { acc[r][v].store(tile.c.wrapping_add(r * tile.c_row + v * V::LANES)); });
+                unroll!(vectors v < N => {
+                    let to = tile.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    s.store_at(to, acc[r][v]);
+                });
             });
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    acc[r][v].store_first(tile.c.wrapping_add(r * tile.c_row + v * V::LANES), tile.lanes::<V>(r, v));
+                    let to = tile.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    s.store_first_at(to, tile.lanes::<S>(r, v), acc[r][v]);
                 });
             });
         }

@@ -13,17 +13,19 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod isa;
 mod kernel;
 mod pack;
-mod vector;
 
 use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr;
 
+use self::isa::GemmIsa;
 use self::kernel::Tile;
-use self::vector::Isa;
 use super::Simd;
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
 use crate::aligned::Aligned;
 use crate::ops::{Columns, KRange, MatMul, Ops, Start};
 use crate::reference::Reference;
@@ -45,7 +47,7 @@ thread_local! {
 /// C = start + A·B (+ residual), as [`Ops::matmul`], with the instructions of `simd`.
 ///
 /// # Panics
-/// If an operand is too short for its shape, if rows of C overlap, or if this machine lacks `simd`.
+/// If an operand is too short for its shape, or if rows of C overlap.
 pub(crate) fn matmul(
     simd: Simd,
     mm: &MatMul,
@@ -56,20 +58,29 @@ pub(crate) fn matmul(
     c: &mut [f32],
 ) {
     match simd {
+        // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run::<avx512::Avx512>(mm, a, b, start, residual, c),
+        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c),
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run::<avx2::Avx2>(mm, a, b, start, residual, c),
+        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c),
         _ => Reference.matmul(mm, a, b, start, residual, c),
     }
 }
 
-fn run<V: Isa>(mm: &MatMul, a: &[f32], b: &[f32], start: Start<'_, f32>, residual: Option<&[f32]>, c: &mut [f32]) {
-    assert!(V::available(), "this machine lacks the instruction set");
+fn run<S: GemmIsa>(
+    s: S,
+    mm: &MatMul,
+    a: &[f32],
+    b: &[f32],
+    start: Start<'_, f32>,
+    residual: Option<&[f32]>,
+    c: &mut [f32],
+) {
     let Some(product) = Product::new(mm, a, b, start, residual, c) else { return };
     PANELS.with_borrow_mut(|panels| {
-        // SAFETY: the instruction set is available, `new` checked the operands, and they outlive the call.
-        unsafe { product.run::<V>(panels) }
+        // SAFETY: `new` checked the operands, and they outlive the call.
+        unsafe { product.run(s, panels) }
     });
 }
 
@@ -161,10 +172,10 @@ impl Product {
     }
 
     /// # Safety
-    /// The instruction set of `V` is available.
-    unsafe fn run<V: Isa>(&self, buffer: &mut [f32]) {
-        const { assert!(BLOCK_COLUMNS.is_multiple_of(V::PANEL)) };
-        let most = if self.columns == Columns::UpToRow { V::DIAGONAL_ROWS } else { V::ROWS };
+    /// The operands are still alive, and C is not borrowed elsewhere.
+    unsafe fn run<S: GemmIsa>(&self, s: S, buffer: &mut [f32]) {
+        const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
+        let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
         let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, BLOCK_TERMS);
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
@@ -174,13 +185,13 @@ impl Product {
                 let terms = blocks.part(block);
                 // SAFETY: the caller's.
                 unsafe {
-                    let panels = self.panels::<V>(&columns, &terms, buffer);
+                    let panels = self.panels(s, &columns, &terms, buffer);
                     for first in (0..tiles.parts).step_by(BLOCK_TILES) {
                         let group = first..tiles.parts.min(first + BLOCK_TILES);
-                        for j in columns.clone().step_by(V::PANEL) {
-                            let (b, b_term) = panels.at::<V>(self, &terms, j);
+                        for j in columns.clone().step_by(S::PANEL) {
+                            let (b, b_term) = panels.at::<S>(self, &terms, j);
                             for t in group.clone() {
-                                self.tile::<V>(tiles.part(t), j..columns.end.min(j + V::PANEL), &terms, b, b_term);
+                                self.tile(s, tiles.part(t), j..columns.end.min(j + S::PANEL), &terms, b, b_term);
                             }
                         }
                     }
@@ -193,26 +204,32 @@ impl Product {
     /// read, otherwise only a last panel that is not a whole number of vectors.
     ///
     /// # Safety
-    /// The instruction set of `V` is available.
-    unsafe fn panels<V: Isa>(&self, columns: &Range<usize>, terms: &Range<usize>, buffer: &mut [f32]) -> Panels {
-        let packed_from = if self.trans_b || self.m > DIRECT_TILES * V::ROWS {
+    /// B is still alive.
+    unsafe fn panels<S: GemmIsa>(
+        &self,
+        s: S,
+        columns: &Range<usize>,
+        terms: &Range<usize>,
+        buffer: &mut [f32],
+    ) -> Panels {
+        let packed_from = if self.trans_b || self.m > DIRECT_TILES * S::ROWS {
             columns.start
-        } else if (columns.end - columns.start).is_multiple_of(V::LANES) {
+        } else if (columns.end - columns.start).is_multiple_of(S::WIDTH) {
             columns.end
         } else {
-            columns.end - (columns.end - columns.start) % V::PANEL
+            columns.end - (columns.end - columns.start) % S::PANEL
         };
-        let size = terms.len() * V::PANEL;
-        for (j, panel) in (packed_from..columns.end).step_by(V::PANEL).zip(buffer.chunks_exact_mut(size.max(1))) {
-            let width = (columns.end - j).min(V::PANEL);
+        let size = terms.len() * S::PANEL;
+        for (j, panel) in (packed_from..columns.end).step_by(S::PANEL).zip(buffer.chunks_exact_mut(size.max(1))) {
+            let width = (columns.end - j).min(S::PANEL);
             // SAFETY: the columns and terms lie inside B; a panel has room for PANEL columns.
             unsafe {
                 if self.trans_b {
                     let source = self.b.wrapping_add(j * self.ldb + terms.start);
-                    V::pack_transposed(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                    s.pack_transposed(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
                 } else {
                     let source = self.b.wrapping_add(terms.start * self.ldb + j);
-                    V::pack_rows(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                    s.pack_rows(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
                 }
             }
         }
@@ -222,9 +239,10 @@ impl Product {
     /// Computes the tile of `rows` by `columns` over one block of terms, whose first row of B is at `b`.
     ///
     /// # Safety
-    /// The instruction set of `V` is available; `b` has the columns in whole vectors.
-    unsafe fn tile<V: Isa>(
+    /// The operands are still alive; `b` has the columns in whole vectors.
+    unsafe fn tile<S: GemmIsa>(
         &self,
+        s: S,
         rows: Range<usize>,
         columns: Range<usize>,
         block: &Range<usize>,
@@ -263,7 +281,7 @@ impl Product {
             diagonal,
         };
         // SAFETY: the operands were checked in `new`, and the tile lies inside them.
-        unsafe { V::kernel(rows.len(), width.div_ceil(V::LANES))(&tile) }
+        unsafe { s.kernel(rows.len(), width.div_ceil(S::WIDTH))(&tile) }
     }
 }
 
@@ -295,11 +313,11 @@ struct Panels {
 
 impl Panels {
     /// The first row of the panel that starts with column `j`, and the distance of its rows.
-    fn at<V: Isa>(&self, product: &Product, terms: &Range<usize>, j: usize) -> (*const f32, usize) {
+    fn at<S: GemmIsa>(&self, product: &Product, terms: &Range<usize>, j: usize) -> (*const f32, usize) {
         if j < self.packed_from {
             (product.b.wrapping_add(terms.start * product.ldb + j), product.ldb)
         } else {
-            (self.buffer.wrapping_add((j - self.packed_from) * terms.len()), V::PANEL)
+            (self.buffer.wrapping_add((j - self.packed_from) * terms.len()), S::PANEL)
         }
     }
 }

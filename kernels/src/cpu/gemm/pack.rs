@@ -1,25 +1,31 @@
-//! Copies of B's columns as panels: [`Isa::PANEL`] columns side by side, one row per term. Columns that
+//! Copies of B's columns as panels: [`GemmIsa::PANEL`] columns side by side, one row per term. Columns that
 //! B does not have hold +0; their results are never stored. Terms are never padded.
 
-use super::vector::Isa;
+use super::isa::GemmIsa;
 
 /// Packs `columns` columns of B stored \[k,n\]: element (p, j) is `source[p * stride + j]`.
 ///
 /// # Safety
-/// `columns <= V::PANEL`; the elements exist; `panel` has `terms * V::PANEL` elements.
+/// `columns <= S::PANEL`; the elements exist; `panel` has `terms * S::PANEL` elements.
 #[inline(always)]
-pub(super) unsafe fn rows<V: Isa>(source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32) {
+pub(super) unsafe fn rows<S: GemmIsa>(
+    source: *const f32,
+    stride: usize,
+    terms: usize,
+    columns: usize,
+    panel: *mut f32,
+) {
     // SAFETY: the caller's.
     unsafe {
-        if columns == V::PANEL {
+        if columns == S::PANEL {
             for p in 0..terms {
-                source.add(p * stride).copy_to_nonoverlapping(panel.add(p * V::PANEL), V::PANEL);
+                source.add(p * stride).copy_to_nonoverlapping(panel.add(p * S::PANEL), S::PANEL);
             }
         } else {
             for p in 0..terms {
-                let to = panel.add(p * V::PANEL);
+                let to = panel.add(p * S::PANEL);
                 source.add(p * stride).copy_to_nonoverlapping(to, columns);
-                to.add(columns).write_bytes(0, V::PANEL - columns);
+                to.add(columns).write_bytes(0, S::PANEL - columns);
             }
         }
     }
@@ -28,40 +34,41 @@ pub(super) unsafe fn rows<V: Isa>(source: *const f32, stride: usize, terms: usiz
 /// Packs `columns` columns of B stored \[n,k\]: element (p, j) is `source[j * stride + p]`.
 ///
 /// # Safety
-/// `columns <= V::PANEL`; the elements exist; `panel` has `terms * V::PANEL` elements.
+/// `columns <= S::PANEL`; the elements exist; `panel` has `terms * S::PANEL` elements.
 #[inline(always)]
-pub(super) unsafe fn transposed<V: Isa>(
+pub(super) unsafe fn transposed<S: GemmIsa>(
+    s: S,
     source: *const f32,
     stride: usize,
     terms: usize,
     columns: usize,
     panel: *mut f32,
 ) {
-    let (whole_columns, whole_terms) = (columns - columns % V::LANES, terms - terms % 4);
+    let (whole_columns, whole_terms) = (columns - columns % S::WIDTH, terms - terms % 4);
     // SAFETY: the caller's; whole blocks of LANES columns and 4 terms lie inside both matrices.
     unsafe {
-        for j in (0..whole_columns).step_by(V::LANES) {
+        for j in (0..whole_columns).step_by(S::WIDTH) {
             for p in (0..whole_terms).step_by(4) {
-                let block = V::load_transposed(source.add(j * stride + p), stride);
-                let to = panel.add(p * V::PANEL + j);
-                block[0].store(to);
-                block[1].store(to.add(V::PANEL));
-                block[2].store(to.add(2 * V::PANEL));
-                block[3].store(to.add(3 * V::PANEL));
+                let block = s.load_transposed(source.add(j * stride + p), stride);
+                let to = panel.add(p * S::PANEL + j);
+                s.store_at(to, block[0]);
+                s.store_at(to.add(S::PANEL), block[1]);
+                s.store_at(to.add(2 * S::PANEL), block[2]);
+                s.store_at(to.add(3 * S::PANEL), block[3]);
             }
         }
         for p in whole_terms..terms {
             for j in 0..whole_columns {
-                *panel.add(p * V::PANEL + j) = *source.add(j * stride + p);
+                *panel.add(p * S::PANEL + j) = *source.add(j * stride + p);
             }
         }
-        if whole_columns < V::PANEL {
+        if whole_columns < S::PANEL {
             for p in 0..terms {
-                let to = panel.add(p * V::PANEL);
+                let to = panel.add(p * S::PANEL);
                 for j in whole_columns..columns {
                     *to.add(j) = *source.add(j * stride + p);
                 }
-                to.add(columns).write_bytes(0, V::PANEL - columns);
+                to.add(columns).write_bytes(0, S::PANEL - columns);
             }
         }
     }

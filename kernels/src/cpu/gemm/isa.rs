@@ -1,0 +1,101 @@
+//! What a GEMM needs of an instruction set beyond [`Isa`]: memory by pointer, a transposing load, and the
+//! generic code compiled for it.
+
+use super::kernel::Tile;
+use crate::cpu::simd::Isa;
+
+/// Most rows a tile may have, over all instruction sets. Twelve strided rows are what the address
+/// registers of x86-64 hold without spilling.
+pub(super) const MAX_ROWS: usize = 12;
+/// Most vectors of columns a tile may have, over all instruction sets.
+pub(super) const MAX_VECTORS: usize = 4;
+
+/// Computes one tile.
+///
+/// # Safety
+/// The instruction set that it was compiled for is available; see [`super::kernel::run`].
+pub(super) type Kernel = unsafe fn(&Tile);
+
+/// An instruction set with its tile.
+///
+/// # Safety
+/// The memory that a method names must be valid: `WIDTH` elements at `p`, or the first `n`. The operands
+/// of a whole product are checked once, so that tiles need not be.
+pub(super) trait GemmIsa: Isa {
+    /// Rows of the largest tile.
+    const ROWS: usize;
+    /// Rows of a tile when columns end at the diagonal: fewer compute less beyond it.
+    const DIAGONAL_ROWS: usize;
+    /// Columns of the largest tile: the width of a packed panel.
+    const PANEL: usize;
+
+    /// The lanes at `p`.
+    unsafe fn load_at(self, p: *const f32) -> Self::F;
+    /// The first `n` lanes at `p`, +0 elsewhere; `n <= WIDTH`. Touches no other memory.
+    unsafe fn load_first_at(self, p: *const f32, n: usize) -> Self::F;
+    /// Stores the lanes at `p`.
+    unsafe fn store_at(self, p: *mut f32, v: Self::F);
+    /// Stores the first `n` lanes at `p`; `n <= WIDTH`. Touches no other memory.
+    unsafe fn store_first_at(self, p: *mut f32, n: usize, v: Self::F);
+    /// Four consecutive elements of each of `WIDTH` rows, transposed: lane l of vector q is
+    /// `source[l * stride + q]`.
+    unsafe fn load_transposed(self, source: *const f32, stride: usize) -> [Self::F; 4];
+
+    /// The kernel for tiles of `rows` rows and `vectors` vectors of columns, both at least 1.
+    fn kernel(self, rows: usize, vectors: usize) -> Kernel;
+    /// [`super::pack::rows`], compiled for the instruction set.
+    unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
+    /// [`super::pack::transposed`], compiled for the instruction set.
+    unsafe fn pack_transposed(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
+}
+
+/// The part of an implementation of [`GemmIsa`] that compiles the generic code. `rows` and `vectors`
+/// count up from 1.
+macro_rules! compiled {
+    (
+        $isa:ident, $features:literal,
+        rows: [$($rows:literal),+], diagonal_rows: $diagonal_rows:literal, vectors: [$($vectors:literal),+]
+    ) => {
+        const ROWS: usize = [$($rows),+].len();
+        const DIAGONAL_ROWS: usize = $diagonal_rows;
+        const PANEL: usize = [$($vectors),+].len() * <$isa as $crate::cpu::simd::Isa>::WIDTH;
+
+        #[inline]
+        fn kernel(self, rows: usize, vectors: usize) -> $crate::cpu::gemm::isa::Kernel {
+            use $crate::cpu::gemm::isa::{GemmIsa, Kernel};
+            use $crate::cpu::gemm::kernel::{self, Tile};
+
+            #[target_feature(enable = $features)]
+            unsafe fn tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+                // SAFETY: the instruction set is enabled; the rest is the caller's.
+                unsafe { kernel::run::<$isa, ROWS, VECTORS>($isa::new(), tile) }
+            }
+            const fn by_rows<const VECTORS: usize>() -> [Kernel; <$isa as GemmIsa>::ROWS] {
+                [$(tile::<$rows, VECTORS>),+]
+            }
+            static KERNELS: [[Kernel; <$isa as GemmIsa>::ROWS]; [$($vectors),+].len()] =
+                [$(by_rows::<$vectors>()),+];
+            KERNELS[vectors - 1][rows - 1]
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32) {
+            // SAFETY: the caller's.
+            unsafe { $crate::cpu::gemm::pack::rows::<$isa>(source, stride, terms, columns, panel) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn pack_transposed(
+            self,
+            source: *const f32,
+            stride: usize,
+            terms: usize,
+            columns: usize,
+            panel: *mut f32,
+        ) {
+            // SAFETY: the caller's.
+            unsafe { $crate::cpu::gemm::pack::transposed(self, source, stride, terms, columns, panel) }
+        }
+    };
+}
+pub(super) use compiled;
