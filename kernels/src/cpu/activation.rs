@@ -82,23 +82,22 @@ impl Pointwise for Tanh {
     }
     #[inline(always)]
     fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
-        s.mul(dy, one_minus_square(s, tanh_of(s, x)))
+        let t = tanh_of(s, x);
+        s.mul(dy, s.fma(s.neg(t), t, s.splat(1.0)))
     }
 }
 
 impl Pointwise for GeluTanh {
     #[inline(always)]
     fn value<S: Isa>(s: S, x: S::F) -> S::F {
-        let t = tanh_of(s, gelu_inner(s, x));
-        s.mul(s.mul(s.splat(0.5), x), s.add(s.splat(1.0), t))
+        s.div(x, one_plus_exp(s, gelu_exponent(s, x)))
     }
     #[inline(always)]
     fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
-        let half = s.splat(0.5);
-        let t = tanh_of(s, gelu_inner(s, x));
-        let slope = s.fma(s.mul(x, x), s.splat((3.0 * GELU_SCALE * GELU_CUBIC) as f32), s.splat(GELU_SCALE as f32));
-        let outer = s.mul(half, s.add(s.splat(1.0), t));
-        s.mul(dy, s.fma(s.mul(half, x), s.mul(one_minus_square(s, t), slope), outer))
+        let gate = s.div(s.splat(1.0), one_plus_exp(s, gelu_exponent(s, x)));
+        let (cubic, linear) = ((6.0 * GELU_SCALE * GELU_CUBIC) as f32, (2.0 * GELU_SCALE) as f32);
+        let slope = s.fma(s.mul(x, x), s.splat(cubic), s.splat(linear));
+        s.mul(dy, s.fma(s.mul(x, slope), s.fma(s.neg(gate), gate, gate), gate))
     }
 }
 
@@ -119,15 +118,15 @@ impl Pointwise for GeluErf {
     }
 }
 
-/// √(2/π)·(x + c·x³), as x·(k + k·c·x²).
+/// −2·√(2/π)·(x + c·x³).
 #[inline(always)]
-fn gelu_inner<S: Isa>(s: S, x: S::F) -> S::F {
-    let cubic = s.splat((GELU_SCALE * GELU_CUBIC) as f32);
-    s.mul(x, s.fma(s.mul(x, x), cubic, s.splat(GELU_SCALE as f32)))
+fn gelu_exponent<S: Isa>(s: S, x: S::F) -> S::F {
+    let (cubic, linear) = ((-2.0 * GELU_SCALE * GELU_CUBIC) as f32, (-2.0 * GELU_SCALE) as f32);
+    s.mul(x, s.fma(s.mul(x, x), s.splat(cubic), s.splat(linear)))
 }
 
-/// 1 − t²
+/// 1 + e^x
 #[inline(always)]
-fn one_minus_square<S: Isa>(s: S, t: S::F) -> S::F {
-    s.fma(s.neg(t), t, s.splat(1.0))
+fn one_plus_exp<S: Isa>(s: S, x: S::F) -> S::F {
+    s.add(s.splat(1.0), exp_of(s, x))
 }

@@ -16,17 +16,28 @@ dispatch!(pub(super) fn cross_entropy_backward(
 #[inline(always)]
 fn forward<S: Isa>(s: S, shape: &CrossEntropy, logits: &[f32], targets: &[u32], losses: &mut [f32], lse: &mut [f32]) {
     let (on, off) = loss_weights::<f32>(shape);
-    for (r, x) in logits.chunks_exact(shape.vocab).enumerate() {
-        let max = max_of(s, x);
-        let m = s.splat(max);
+    let rows = || logits.chunks_exact(shape.vocab);
+    // The maximum waits in `losses` and Σ exp(x − max) in `lse`, so that the logarithms are taken many at once.
+    for ((x, max), sum) in rows().zip(&mut *losses).zip(&mut *lse) {
+        *max = max_of(s, x);
+        let m = s.splat(*max);
         let mut acc = s.block(0.0);
         each_lane!(S, x.len(), |at, k, span| {
             let e = exp_of(s, s.sub(span.load(s, x, at), m));
             acc[k] = span.keep(s, s.add(acc[k], e), acc[k]);
         });
-        lse[r] = max + ln_of(Plain, s.fold(acc));
-        let loss = (-on).mul_add(x[targets[r] as usize], lse[r]);
-        losses[r] = if shape.smoothing > 0.0 { (-off).mul_add(sum_of(s, x), loss) } else { loss };
+        *sum = s.fold(acc);
+    }
+    let n = rows().len();
+    each_vector!(S, n, |at, span| {
+        let v = s.add(span.load(s, losses, at), ln_of(s, span.load(s, lse, at)));
+        span.store(s, lse, at, v);
+    });
+    for (((x, &target), loss), &lse) in rows().zip(targets).zip(losses).zip(&*lse) {
+        *loss = (-on).mul_add(x[target as usize], lse);
+        if shape.smoothing > 0.0 {
+            *loss = (-off).mul_add(sum_of(s, x), *loss);
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use crate::ops::Ops;
 use crate::reference::Reference;
 use crate::update::{Instr, Reg, UpdateExpr};
 
-/// Elements of a block.
-const BLOCK: usize = 128;
+/// Vectors of a block: enough to pay for reading an instruction.
+const VECTORS: usize = 8;
 /// Values alive at once. An expression with more goes to the reference.
 const SLOTS: usize = 64;
 /// Instructions of an expression. A longer one goes to the reference.
@@ -79,64 +79,68 @@ fn is_constant(instr: &Instr) -> bool {
     matches!(instr, Instr::Scalar(_) | Instr::Const(_))
 }
 
-/// The values of one block, a row a slot.
-#[repr(align(64))]
-struct Registers([[f32; BLOCK]; SLOTS]);
-
 #[inline(always)]
 fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]]) {
     let Program { expr, slots, scalars, grad_scale } = program;
-    let mut regs = Registers([[0.0; BLOCK]; SLOTS]);
+    let mut regs = [[s.splat(0.0); VECTORS]; SLOTS];
     for (instr, &slot) in expr.code.iter().zip(&slots.0) {
         match *instr {
-            Instr::Scalar(i) => regs.0[usize::from(slot)].fill(scalars[usize::from(i)]),
-            Instr::Const(x) => regs.0[usize::from(slot)].fill(x),
+            Instr::Scalar(i) => regs[usize::from(slot)] = [s.splat(scalars[usize::from(i)]); VECTORS],
+            Instr::Const(x) => regs[usize::from(slot)] = [s.splat(x); VECTORS],
             _ => {}
         }
     }
     let n = param.len();
     let mut start = 0;
     while start < n {
-        let block = start..n.min(start + BLOCK);
+        let block = start..n.min(start + VECTORS * S::WIDTH);
         for (instr, &slot) in expr.code.iter().zip(&slots.0) {
             let to = usize::from(slot);
             match *instr {
-                Instr::Param => regs.0[to][..block.len()].copy_from_slice(&param[block.clone()]),
-                Instr::State(i) => regs.0[to][..block.len()].copy_from_slice(&states[usize::from(i)][block.clone()]),
-                Instr::Grad => load_grad(s, &grad[block.clone()], *grad_scale, &mut regs.0[to]),
-                _ => execute(s, instr, slots, to, block.len().div_ceil(S::WIDTH), &mut regs),
+                Instr::Param => load(s, &param[block.clone()], &mut regs[to]),
+                Instr::State(i) => load(s, &states[usize::from(i)][block.clone()], &mut regs[to]),
+                Instr::Grad => {
+                    load(s, &grad[block.clone()], &mut regs[to]);
+                    if let Some(scale) = *grad_scale {
+                        let scale = s.splat(scale);
+                        regs[to].iter_mut().for_each(|g| *g = s.mul(*g, scale));
+                    }
+                }
+                _ => execute(s, instr, slots, to, &mut regs),
             }
         }
-        param[block.clone()].copy_from_slice(&regs.0[slots.of(expr.param)][..block.len()]);
+        store(s, &mut param[block.clone()], &regs[slots.of(expr.param)]);
         for (state, &reg) in states.iter_mut().zip(&expr.new_states) {
-            state[block.clone()].copy_from_slice(&regs.0[slots.of(reg)][..block.len()]);
+            store(s, &mut state[block.clone()], &regs[slots.of(reg)]);
         }
-        start += BLOCK;
+        start += VECTORS * S::WIDTH;
     }
 }
 
 #[inline(always)]
-fn load_grad<S: Isa>(s: S, grad: &[f32], scale: Option<f32>, to: &mut [f32; BLOCK]) {
-    match scale {
-        None => to[..grad.len()].copy_from_slice(grad),
-        Some(scale) => each_vector!(S, grad.len(), |at, span| {
-            let v = s.mul(span.load(s, grad, at), s.splat(scale));
-            span.store(s, to, at, v);
-        }),
-    }
+fn load<S: Isa>(s: S, from: &[f32], to: &mut [S::F; VECTORS]) {
+    each_vector!(S, from.len(), |at, span| {
+        to[at / S::WIDTH] = span.load(s, from, at);
+    });
 }
 
-/// One instruction on the first `vectors` vectors of a block. The last ones may hold lanes beyond the end of
-/// the parameters, whose values are never stored.
 #[inline(always)]
-fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, to: usize, vectors: usize, regs: &mut Registers) {
-    let regs = &mut regs.0;
+fn store<S: Isa>(s: S, to: &mut [f32], from: &[S::F; VECTORS]) {
+    each_vector!(S, to.len(), |at, span| {
+        span.store(s, to, at, from[at / S::WIDTH]);
+    });
+}
+
+/// One instruction on a block. Lanes beyond the end of the parameters hold whatever they hold: they are
+/// never stored.
+#[inline(always)]
+fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, to: usize, regs: &mut [[S::F; VECTORS]; SLOTS]) {
     macro_rules! each {
         ($($v:ident),* => $value:expr) => {{
             $(let $v = slots.of($v);)*
-            for at in (0..BLOCK).step_by(S::WIDTH).take(vectors) {
-                $(let $v = s.load(&regs[$v][at..]);)*
-                s.store(&mut regs[to][at..], $value);
+            for at in 0..VECTORS {
+                $(let $v = regs[$v][at];)*
+                regs[to][at] = $value;
             }
         }};
     }

@@ -1,6 +1,6 @@
 //! erf x.
 
-use super::exp::exp;
+use super::exp::{power_of_two, reduced};
 use super::{polynomial, with_sign};
 use crate::cpu::simd::Isa;
 
@@ -26,7 +26,9 @@ pub(crate) fn erf<S: Isa>(s: S, x: S::F) -> S::F {
     ];
     // The order of the operands keeps a NaN.
     let b = s.min(a, s.splat(3.93));
-    let large = s.sub(s.splat(1.0), exp(s, s.neg(s.mul(b, polynomial(s, b, q)))));
+    let (e, n) = reduced(s, s.neg(s.mul(b, polynomial(s, b, q))));
+    let one = s.splat(1.0);
+    let large = s.fma(s.neg(s.add(e, one)), power_of_two(s, n), one);
 
     with_sign(s, s.select(s.lt(a, s.splat(1.0)), small, large), x)
 }

@@ -23,7 +23,7 @@ pub(super) fn activation<T: Real>(f: Activation, x: &[T], y: &mut [T]) {
                 }
             }
             Activation::Tanh => x.tanh(),
-            Activation::GeluTanh => (T::from_f64(0.5) * x) * (T::ONE + gelu_inner(x).tanh()),
+            Activation::GeluTanh => x / (T::ONE + gelu_exponent(x).exp()),
             Activation::GeluErf => {
                 (T::from_f64(0.5) * x) * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
             }
@@ -31,10 +31,10 @@ pub(super) fn activation<T: Real>(f: Activation, x: &[T], y: &mut [T]) {
     }
 }
 
-/// √(2/π)·(x + c·x³), as x·(k + k·c·x²).
-fn gelu_inner<T: Real>(x: T) -> T {
-    let cubic = T::from_f64(GELU_SCALE * GELU_CUBIC);
-    x * (x * x).mul_add(cubic, T::from_f64(GELU_SCALE))
+/// −2·√(2/π)·(x + c·x³): ½·(1 + tanh u) is 1/(1 + e^{−2u}), one exponential and one division.
+fn gelu_exponent<T: Real>(x: T) -> T {
+    let cubic = T::from_f64(-2.0 * GELU_SCALE * GELU_CUBIC);
+    x * (x * x).mul_add(cubic, T::from_f64(-2.0 * GELU_SCALE))
 }
 
 pub(super) fn activation_backward<T: Real>(f: Activation, x: &[T], dy: &[T], dx: &mut [T]) {
@@ -53,10 +53,10 @@ pub(super) fn activation_backward<T: Real>(f: Activation, x: &[T], dy: &[T], dx:
                 dy * (-t).mul_add(t, T::ONE)
             }
             Activation::GeluTanh => {
-                let t = gelu_inner(x).tanh();
-                let slope = (x * x).mul_add(T::from_f64(3.0 * GELU_SCALE * GELU_CUBIC), T::from_f64(GELU_SCALE));
-                let sech2 = (-t).mul_add(t, T::ONE);
-                dy * (half * x).mul_add(sech2 * slope, half * (T::ONE + t))
+                let s = T::ONE / (T::ONE + gelu_exponent(x).exp());
+                let slope = (x * x).mul_add(T::from_f64(6.0 * GELU_SCALE * GELU_CUBIC), T::from_f64(2.0 * GELU_SCALE));
+                // s·(1 − s) is the logistic function's derivative.
+                dy * (x * slope).mul_add((-s).mul_add(s, s), s)
             }
             Activation::GeluErf => {
                 let cdf = half * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf());
