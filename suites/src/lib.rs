@@ -5,6 +5,7 @@ pub mod claims;
 pub mod definition;
 pub mod models;
 pub mod optimizers;
+pub mod plan;
 pub mod record;
 pub mod registry;
 pub mod run;

@@ -40,6 +40,12 @@ impl DefinitionError {
         self
     }
 
+    /// Adds under which circumstances it is wrong.
+    pub(crate) fn context(mut self, context: &str) -> Self {
+        self.message = format!("{} ({context})", self.message);
+        self
+    }
+
     /// Fills in the place unless a deeper one is known already.
     pub(crate) fn or_at(mut self, place: impl FnOnce() -> Place) -> Self {
         if self.place.line == 0 {

@@ -1,7 +1,7 @@
 //! From the wire to a [`Suite`]: merges recipe, tier, arm and grid, resolves each combination once.
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
-use super::links;
+use super::links::{self, tier_name};
 use super::reader::Placed;
 use super::section::PatchWire;
 use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 const SECTIONS: [&str; 5] = ["model", "task", "optimizer", "schedule", "train"];
 /// More grid points or seeds than this in one experiment is a slip of the pen.
 const MAX_POINTS: usize = 10_000;
-const MAX_SEEDS: u64 = 1_000;
+pub(crate) const MAX_SEEDS: u64 = 1_000;
 /// Seeds stay exact in every reader of JSON.
 const MAX_SEED: u64 = 1 << 53;
 
@@ -24,7 +24,7 @@ const MAX_SEED: u64 = 1 << 53;
 pub(crate) fn suite(wire: SuiteWire, registry: &Registry, stem: &str) -> Result<Suite> {
     word(&wire.suite)?;
     if wire.suite.value != stem {
-        let message = format!("suite {} is not named as its file", quoted(&wire.suite.value));
+        let message = format!("is {}, not the file's name", quoted(&wire.suite.value));
         return Err(DefinitionError::at(&wire.suite.place, message).allowed(stem));
     }
     let experiments = &wire.experiments.value;
@@ -85,6 +85,10 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
         arm: arm.value.clone(),
         step: step.value,
     });
+    registry.written(&wire.recipe.value)?;
+    for (_, arm) in &wire.arms.value.0 {
+        registry.written(arm)?;
+    }
     let mut setups = BTreeMap::new();
     for (&tier, patch) in &wire.tiers.value {
         let setup = setup(wire, tier, patch, registry, sources)?;
@@ -106,6 +110,7 @@ fn setup<'s>(
     registry: &Registry,
     sources: &Sources<'s>,
 ) -> Result<Setup> {
+    registry.written(&PatchWire::from(patch))?;
     let grid = merged_grid(&wire.grid, &patch.grid)?;
     let (seeds, selection_seeds) = both_seeds(wire, patch)?;
     let kept = kept_arms(wire, patch)?;
@@ -125,7 +130,8 @@ fn setup<'s>(
         merged.patch(change);
         let mut points = Vec::new();
         for values in crossed(&grid) {
-            points.push(point(wire, tier, &merged, &values, registry, sources)?);
+            let point = point(wire, tier, &merged, &values, registry, sources);
+            points.push(point.map_err(|e| e.context(&format!("arm {} of tier {}", name.value, tier_name(tier))))?);
         }
         arms.push(Arm { name: name.value.clone(), points });
     }

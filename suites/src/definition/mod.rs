@@ -18,6 +18,7 @@ mod wire;
 
 pub use error::{DefinitionError, Place};
 pub(crate) use links::{agree, tier_name};
+pub(crate) use load::MAX_SEEDS;
 pub use schema::schema;
 pub(crate) use suite::value_mut;
 pub use suite::{Arm, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};

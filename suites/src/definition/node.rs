@@ -43,14 +43,15 @@ impl Node {
 
 /// A definition is small; more than this is a mistake or an attack.
 const MAX_NODES: usize = 50_000;
+const MAX_DEPTH: usize = 32;
 
 fn options() -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,
-            max_depth: 32,
-            flow_nesting_limit: 32,
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
             max_documents: 1,
         },
         alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: MAX_NODES },
@@ -83,10 +84,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node, DefinitionError> {
 
 /// The parser's message without its place, which is printed in front already.
 fn bare(error: &serde_yaml::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let end = first.rfind(" at line ").unwrap_or(first.len());
-    first[..end].trim_start_matches("error: ").to_string()
+    use serde_yaml::budget::BudgetBreach;
+    match error.without_snippet() {
+        serde_yaml::Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "more than one document".into(),
+        serde_yaml::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("nested deeper than {MAX_DEPTH}")
+        }
+        serde_yaml::Error::Budget { .. } => format!("more than {MAX_NODES} values or too many aliases"),
+        other => {
+            let text = other.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let end = first.find(" at line ").unwrap_or(first.len());
+            first[..end].trim_start_matches("error: ").to_string()
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -361,7 +361,13 @@ impl de::Error for DefinitionError {
         Self { message: message.to_string(), ..Self::default() }
     }
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self { message: format!("is {found}"), allowed: expected.to_string(), ..Self::default() }
+        let message = match found {
+            de::Unexpected::Unit => "is empty".into(),
+            de::Unexpected::Seq => "is a list".into(),
+            de::Unexpected::Map => "is a map".into(),
+            other => format!("is {other}"),
+        };
+        Self { message, allowed: expected.to_string(), ..Self::default() }
     }
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::invalid_type(found, expected)

@@ -2,7 +2,7 @@
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::reader::Placed;
-use super::section::{Section, Value, Values};
+use super::section::{Kind, Section, Value, Values};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset, Scalar, Spec};
 
 type Result<T> = std::result::Result<T, DefinitionError>;
@@ -16,16 +16,27 @@ pub(crate) struct Resolved<B> {
 }
 
 /// Looks up a section's name, completes its parameters and builds it once.
-pub(crate) fn section<K: super::section::Kind, B>(table: &[Entry<B>], section: &Section<K>) -> Result<Resolved<B>> {
+pub(crate) fn section<K: Kind, B>(table: &[Entry<B>], section: &Section<K>) -> Result<Resolved<B>> {
+    let (entry, of) = entry(table, section)?;
+    let params = params(entry.params, &section.values, &section.name.place, &of)?;
+    let built = (entry.build)(&params).map_err(|e| misfit(e, &section.values, &section.name.place))?;
+    Ok(Resolved { spec: Spec { name: entry.name.to_string(), params }, built })
+}
+
+/// Checks what is written of a section, complete or not.
+pub(crate) fn written<K: Kind, B>(table: &[Entry<B>], section: &Section<K>) -> Result<()> {
+    let (entry, of) = entry(table, section)?;
+    each(entry.params, &section.values, &of)
+}
+
+/// The table's line for a section, and how messages call it.
+fn entry<'t, K: Kind, B>(table: &'t [Entry<B>], section: &Section<K>) -> Result<(&'t Entry<B>, String)> {
     let name = &section.name;
     let entry = table.iter().find(|e| e.name == name.value).ok_or_else(|| {
         let message = format!("unknown {} {}", K::NAME, quoted(&name.value));
         DefinitionError::at(&name.place, message).allowed(nearest_first(&name.value, table.iter().map(|e| e.name)))
     })?;
-    let of = format!("{} `{}`", K::NAME, entry.name);
-    let params = params(entry.params, &section.values, &name.place, &of)?;
-    let built = (entry.build)(&params).map_err(|e| misfit(e, &section.values, &name.place))?;
-    Ok(Resolved { spec: Spec { name: entry.name.to_string(), params }, built })
+    Ok((entry, format!("{} `{}`", K::NAME, entry.name)))
 }
 
 /// Puts an [`Invalid`] at the parameter that it names, or at the section where a default is at fault.
@@ -41,15 +52,23 @@ fn misfit(invalid: Invalid, values: &Values, section: &Place) -> DefinitionError
     }
 }
 
-/// Completes and checks parameters. `of` is what they belong to, e.g. `model `transformer``.
-pub(crate) fn params(defs: &[ParamDef], given: &Values, place: &Place, of: &str) -> Result<Params> {
-    for Value { name, .. } in &given.0 {
-        if !defs.iter().any(|d| d.name == name.value) {
+/// Checks the names, types and ranges of the parameters that are given. `of` is what they belong to, e.g.
+/// `` model `transformer` ``.
+pub(crate) fn each(defs: &[ParamDef], given: &Values, of: &str) -> Result<()> {
+    for Value { name, value } in &given.0 {
+        let def = defs.iter().find(|d| d.name == name.value).ok_or_else(|| {
             let message = format!("unknown parameter {} of {of}", quoted(&name.value));
             let allowed = nearest_first(&name.value, defs.iter().map(|d| d.name));
-            return Err(DefinitionError::at(&name.place, message).allowed(allowed));
-        }
+            DefinitionError::at(&name.place, message).allowed(allowed)
+        })?;
+        check(def.kind, value)?;
     }
+    Ok(())
+}
+
+/// Checks parameters and completes them by defaults. `place` is where a missing one is reported.
+pub(crate) fn params(defs: &[ParamDef], given: &Values, place: &Place, of: &str) -> Result<Params> {
+    each(defs, given, of)?;
     let mut params = Params::default();
     for def in defs {
         let value = match given.get(def.name) {
@@ -75,7 +94,7 @@ fn preset(default: Preset) -> Option<Scalar> {
 }
 
 /// `value` as `kind` wants it: in its range, a whole number as a real where a real is declared.
-pub(crate) fn check(kind: ParamKind, value: &Placed<Scalar>) -> Result<Scalar> {
+fn check(kind: ParamKind, value: &Placed<Scalar>) -> Result<Scalar> {
     let checked = match (kind, &value.value) {
         (ParamKind::Int { min, max }, Scalar::Int(x)) if (min..=max).contains(x) => Some(Scalar::Int(*x)),
         (ParamKind::Real { min, max }, Scalar::Real(x)) if (min..=max).contains(x) => {

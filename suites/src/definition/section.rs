@@ -154,16 +154,22 @@ impl<'de, K: Kind> Deserialize<'de> for Section<K> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Section<K>, A::Error> {
                 let Some(name) = map.next_key()? else {
-                    return Err(A::Error::custom(format_args!("names no {}", K::NAME)));
+                    return Err(A::Error::custom(format_args!(
+                        "names no {}; allowed: one name: {{parameters}}",
+                        K::NAME
+                    )));
                 };
                 let values = map.next_value()?;
                 if map.next_key::<Placed<String>>()?.is_some() {
-                    return Err(A::Error::custom(format_args!("names more than one {}", K::NAME)));
+                    return Err(A::Error::custom(format_args!(
+                        "names more than one {}; allowed: one name: {{parameters}}",
+                        K::NAME
+                    )));
                 }
                 Ok(Section { name, values, kind: PhantomData })
             }
         }
-        deserializer.deserialize_map(OnePair(PhantomData))
+        deserializer.deserialize_struct(K::NAME, &["name: {parameters}"], OnePair(PhantomData))
     }
 }
 

@@ -31,6 +31,15 @@ impl Registry {
         Self { models: MODELS, tasks: TASKS, optimizers: OPTIMIZERS, schedules: SCHEDULES, train: crate::train::PARAMS }
     }
 
+    /// Checks names, types and ranges of what is written, also where a patch or a grid overrides it later.
+    pub(crate) fn written(&self, patch: &PatchWire) -> Result<(), DefinitionError> {
+        patch.model.as_ref().map_or(Ok(()), |s| resolve::written(self.models, s))?;
+        patch.task.as_ref().map_or(Ok(()), |s| resolve::written(self.tasks, s))?;
+        patch.optimizer.as_ref().map_or(Ok(()), |s| resolve::written(self.optimizers, s))?;
+        patch.schedule.as_ref().map_or(Ok(()), |s| resolve::written(self.schedules, s))?;
+        patch.train.as_ref().map_or(Ok(()), |values| resolve::each(self.train, values, "train"))
+    }
+
     /// Resolves a merged recipe: every section is there, complete, in range, buildable, and they fit each other.
     pub(crate) fn recipe(&self, merged: &PatchWire, place: &Place) -> Result<Recipe, DefinitionError> {
         let missing = |name: &str| {

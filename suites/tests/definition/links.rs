@@ -1,1 +1,162 @@
-//! x
+//! References: between experiments, and from claims to experiments.
+
+use crate::support::{SUITE, check, suite, with};
+use preheat_suites::claims::Tier;
+
+/// The small suite with a second experiment, of which tests change one piece.
+pub(crate) const SECOND: &str = "  - id: second
+    about: takes the best rate and a checkpoint
+    recipe:
+      model: {transformer: {width: 32, heads: 4}}
+      task: {language: {}}
+      optimizer: {sgd: {}}
+      schedule: {linear: {peak_lr: 1e-2}}
+      train: {batch: 8, steps: 50, eval_sequences: 16}
+    arms: {base: {}}
+    seeds: {first: 1, count: 1}
+    take: {schedule.peak_lr: {best_of: {experiment: training, arm: warm, metric: val_loss}}}
+    tiers: {quick: {}}
+";
+
+/// The small suite with [`SECOND`], `from` replaced by `to` in it.
+pub(crate) fn second(from: &str, to: &str) -> String {
+    assert!(from.is_empty() || SECOND.matches(from).count() == 1, "{from:?} must stand there once");
+    let second = if from.is_empty() { SECOND.to_string() } else { SECOND.replace(from, to) };
+    with("claims:\n", &format!("{second}claims:\n"))
+}
+
+#[test]
+fn both_hold() {
+    let suite = suite(&second("", ""));
+    let quick = &suite.experiment("second").unwrap().setups[&Tier::Quick];
+    assert_eq!(quick.arms[0].points[0].recipe.schedule.params.real("peak_lr"), 1e-3);
+}
+
+#[test]
+fn takes() {
+    check(
+        second("experiment: training", "experiment: trainin"),
+        "suites/small.yaml:32:53: experiments[1].take.schedule.peak_lr.best_of.experiment: unknown experiment `trainin`; allowed: training, second",
+    );
+    check(
+        second("arm: warm", "arm: wram"),
+        "suites/small.yaml:32:68: experiments[1].take.schedule.peak_lr.best_of.arm: unknown arm `wram` of `training` in tier quick (arm base of tier quick); allowed: warm, plain",
+    );
+    check(
+        second("take: {schedule.peak_lr", "take: {schedule.warmup_steps"),
+        "suites/small.yaml:32:12: experiments[1].take.schedule.warmup_steps: is no axis of the grid of `training` (arm base of tier quick); allowed: schedule.peak_lr",
+    );
+    check(
+        second("take: {schedule.peak_lr", "grid: {schedule.peak_lr: [1]}\n    take: {schedule.peak_lr"),
+        "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: is an axis of the grid too; allowed: one of the two",
+    );
+    check(
+        second("best_of:", "worst_of:"),
+        "suites/small.yaml:32:31: experiments[1].take.schedule.peak_lr.worst_of: `worst_of` is unknown; allowed: best_of",
+    );
+    check(
+        second("tiers: {quick: {}}", "tiers: {full: {}}"),
+        "suites/small.yaml:32:53: experiments[1].take.schedule.peak_lr.best_of.experiment: experiment `training` does not run in tier full (arm base of tier full); allowed: smoke, quick",
+    );
+    check(
+        second("experiment: training, arm: warm", "experiment: second, arm: base"),
+        "suites/small.yaml:32:53: experiments[1].take.schedule.peak_lr.best_of.experiment: the experiments wait for each other: second → second; allowed: an experiment that does not come later",
+    );
+    let optimizer = "optimizer: {adam: {}}\n      schedule: {linear: {peak_lr: 3e-3}}\n      train: {batch: 8, steps: 100, eval_sequences: 16}";
+    assert!(SUITE.contains(optimizer));
+    let ring = second("", "").replace(
+        "    tiers:\n      smoke:",
+        "    take: {optimizer.beta2: {best_of: {experiment: second, arm: base, metric: val_loss}}}\n    tiers:\n      smoke:",
+    );
+    check(
+        ring,
+        "suites/small.yaml:33:53: experiments[1].take.schedule.peak_lr.best_of.experiment: the experiments wait for each other: training → second → training; allowed: an experiment that does not come later",
+    );
+}
+
+fn start(text: &str) -> String {
+    let take = SECOND.lines().find(|l| l.contains("take:")).unwrap();
+    second(take, &format!("    start: {{from: {text}}}\n    grid: {{schedule.peak_lr: [1e-3, 3e-3]}}"))
+}
+
+#[test]
+fn starts() {
+    suite(&start("{experiment: training, arm: warm, step: 100}"));
+    check(
+        start("{experiment: training, arm: warm, step: 101}"),
+        "suites/small.yaml:32:59: experiments[1].start.from.step: step 101 of a run of 100 steps; allowed: 1 to 100",
+    );
+    check(
+        start("{experiment: training, arm: warm, step: 0}"),
+        "suites/small.yaml:32:59: experiments[1].start.from.step: step 0 of a run of 100 steps; allowed: 1 to 100",
+    );
+    check(
+        start("{experiment: training, arm: cold, step: 1}"),
+        "suites/small.yaml:32:47: experiments[1].start.from.arm: unknown arm `cold` of `training` in tier quick; allowed: warm, plain",
+    );
+    check(
+        start("{experiment: other, arm: cold, step: 1}"),
+        "suites/small.yaml:32:32: experiments[1].start.from.experiment: unknown experiment `other`; allowed: second, training",
+    );
+    let open = start("{experiment: training, arm: warm, step: 1}");
+    check(
+        open.replace("\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}", ""),
+        "suites/small.yaml:32:32: experiments[1].start.from.experiment: 3 runs of `training` fit each run here; allowed: one: give the other axes one value, or the same axes here",
+    );
+    check(
+        open.replace("[1e-3, 3e-3]", "[2e-3, 3e-3]"),
+        "suites/small.yaml:32:32: experiments[1].start.from.experiment: 0 runs of `training` fit each run here; allowed: one: give the other axes one value, or the same axes here",
+    );
+    check(
+        open.replace("seeds: {first: 1, count: 1}", "seeds: {first: 2, count: 2}"),
+        "suites/small.yaml:31:12: experiments[1].seeds: seed 3 is run here but not by `training`; allowed: seeds that both run",
+    );
+}
+
+#[test]
+fn claims_refer_to_what_is_run() {
+    check(
+        with("experiment: training, arm: warm", "experiment: trainnig, arm: warm"),
+        "suites/small.yaml:32:26: claims[0].kind.difference.of.experiment: unknown experiment `trainnig`; allowed: training",
+    );
+    check(
+        with("arm: warm}", "arm: hot}"),
+        "suites/small.yaml:32:41: claims[0].kind.difference.of.arm: unknown arm `hot` of `training` in tier quick; allowed: warm, plain",
+    );
+    check(
+        with("axes: {schedule.peak_lr: 1}", "axes: {schedule.warmup_steps: 1}"),
+        "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: is no axis of `training` in tier quick; allowed: schedule.peak_lr",
+    );
+    check(
+        with("axes: {schedule.peak_lr: 1}", "axes: {schedule.peak_lr: 2}"),
+        "suites/small.yaml:33:76: claims[0].kind.difference.minus.axes.schedule.peak_lr: is no value of this axis in tier quick; allowed: 0.001, 1.0, 0.003",
+    );
+    check(
+        with("axes: {schedule.peak_lr: 1}", "axes: {schedule.peak_lr: .nan}"),
+        "suites/small.yaml:33:76: claims[0].kind.difference.minus.axes.schedule.peak_lr: is NaN, must be finite; allowed: a finite number",
+    );
+    check(
+        with("axes: {schedule.peak_lr: 1}", "axes: {schedule.peak_lr: [1]}"),
+        "suites/small.yaml:33:76: claims[0].kind.difference.minus.axes.schedule.peak_lr: is a list; allowed: a number, text, true or false",
+    );
+    check(
+        with("tiers: [quick]", "tiers: [quick, full]"),
+        "suites/small.yaml:32:26: claims[0].kind.difference.of.experiment: experiment `training` does not run in the claim's tier full; allowed: smoke, quick",
+    );
+    check(
+        with("tiers: [quick]", "tiers: [smoke]"),
+        "suites/small.yaml:32:41: claims[0].kind.difference.of.arm: unknown arm `warm` of `training` in tier smoke; allowed: plain",
+    );
+    check(
+        with("tiers: [quick]", "tiers: []"),
+        "suites/small.yaml:28:12: claims[0].tiers: is empty; allowed: smoke, quick, full, paper",
+    );
+    check(
+        with("tiers: [quick]", "tiers: [quck]"),
+        "suites/small.yaml:28:13: claims[0].tiers[0]: `quck` is unknown; allowed: quick, smoke, full, paper",
+    );
+    check(
+        with("      difference:", "      diference:"),
+        "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio",
+    );
+}

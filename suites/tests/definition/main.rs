@@ -2,4 +2,6 @@
 
 mod errors;
 mod links;
+mod plan;
+mod schema;
 mod support;
