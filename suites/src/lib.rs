@@ -10,6 +10,7 @@ pub mod record;
 pub mod registry;
 pub mod run;
 pub mod schedules;
+pub mod stats;
 pub mod tasks;
 pub mod train;
 
