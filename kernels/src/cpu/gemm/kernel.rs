@@ -11,6 +11,12 @@ use crate::cpu::simd::Isa;
 /// The element of A for row r and term p is `a[r * a_row + p * a_term]`; of B, for column j,
 /// `b[p * b_term + j]`. Rows of B are read in whole vectors.
 pub(super) struct Tile {
+    /// So many tiles of the same columns, one below the other.
+    pub(super) repeat: usize,
+    /// How much later the first term of each next tile is.
+    pub(super) later: usize,
+    /// How many more terms its body has; wraps, so as to mean fewer.
+    pub(super) longer: usize,
     pub(super) a: *const f32,
     pub(super) a_row: usize,
     pub(super) a_term: usize,
@@ -54,9 +60,9 @@ struct Cursor {
 
 impl Cursor {
     #[inline(always)]
-    fn new(tile: &Tile) -> Self {
-        let row = |r: usize| tile.a.wrapping_add(r * tile.a_row);
-        Self { a: [row(0), row(3), row(6), row(9)], b: tile.b }
+    fn new(tile: &Tile, place: &Place) -> Self {
+        let row = |r: usize| place.a.wrapping_add(r * tile.a_row);
+        Self { a: [row(0), row(3), row(6), row(9)], b: place.b }
     }
     #[inline(always)]
     fn a(&self, tile: &Tile, r: usize) -> *const f32 {
@@ -117,21 +123,55 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
     at.advance(tile);
 }
 
-/// Computes a tile of `R` rows and `N` vectors of columns.
+/// Computes tiles of `R` rows and `N` vectors of columns.
 ///
 /// # Safety
-/// All elements that the tile names exist.
+/// All elements that the tiles name exist.
 #[inline(always)]
 pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile) {
+    let mut place =
+        Place { a: tile.a, b: tile.b, c: tile.c, start: tile.start, residual: tile.residual, body: tile.body };
+    for _ in 0..tile.repeat {
+        // SAFETY: the caller's.
+        unsafe { one::<S, R, N>(s, tile, &place) };
+        place.a = place.a.wrapping_add(R * tile.a_row + tile.later * tile.a_term);
+        place.b = place.b.wrapping_add(tile.later * tile.b_term);
+        place.c = place.c.wrapping_add(R * tile.c_row);
+        if !place.start.is_null() {
+            place.start = place.start.wrapping_add(R * tile.start_row);
+        }
+        if !place.residual.is_null() {
+            place.residual = place.residual.wrapping_add(R * tile.c_row);
+        }
+        place.body = place.body.wrapping_add(tile.longer);
+    }
+}
+
+/// What differs between repeated tiles; see [`Tile`].
+struct Place {
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    start: *const f32,
+    residual: *const f32,
+    body: usize,
+}
+
+/// Computes one tile.
+///
+/// # Safety
+/// As for [`run`].
+#[inline(always)]
+unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, place: &Place) {
     // SAFETY: the caller's.
     unsafe {
         let whole = tile.columns == N * S::WIDTH && tile.diagonal >= tile.columns as isize;
         let mut acc = [[s.splat(0.0); N]; R];
-        if !tile.start.is_null() {
-            acc = load(s, tile, whole, tile.start, tile.start_row);
+        if !place.start.is_null() {
+            acc = load(s, tile, whole, place.start, tile.start_row);
         }
 
-        let mut at = Cursor::new(tile);
+        let mut at = Cursor::new(tile, place);
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
                 if tile.head.contains(&step) {
@@ -139,7 +179,7 @@ pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile:
                 }
             });
         }
-        for _ in 0..tile.body {
+        for _ in 0..place.body {
             term(s, &mut acc, 0..R, tile, &mut at);
         }
         if !tile.tail.is_empty() {
@@ -150,13 +190,13 @@ pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile:
             });
         }
 
-        if !tile.residual.is_null() {
-            let residual: [[S::F; N]; R] = load(s, tile, whole, tile.residual, tile.c_row);
+        if !place.residual.is_null() {
+            let residual: [[S::F; N]; R] = load(s, tile, whole, place.residual, tile.c_row);
             unroll!(rows r < R => {
                 unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
             });
         }
-        store(s, tile, whole, &acc);
+        store(s, tile, whole, place.c, &acc);
     }
 }
 
@@ -188,20 +228,26 @@ unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
 }
 
 #[inline(always)]
-unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, whole: bool, acc: &[[S::F; N]; R]) {
+unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(
+    s: S,
+    tile: &Tile,
+    whole: bool,
+    c: *mut f32,
+    acc: &[[S::F; N]; R],
+) {
     // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
         if whole {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let to = tile.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    let to = c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_at(to, acc[r][v]);
                 });
             });
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let to = tile.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    let to = c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_first_at(to, tile.lanes::<S>(r, v), acc[r][v]);
                 });
             });

@@ -178,6 +178,8 @@ impl Product {
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
         let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, BLOCK_TERMS);
+        // All rows' terms then begin or end at the diagonal inside the one block.
+        let regular = self.k_range == KRange::Full || blocks.parts == 1 && self.m <= self.k;
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
             let columns = j..self.n.min(j + BLOCK_COLUMNS);
             // Without terms there is still one block: it stores the start.
@@ -190,8 +192,13 @@ impl Product {
                         let group = first..tiles.parts.min(first + BLOCK_TILES);
                         for j in columns.clone().step_by(S::PANEL) {
                             let (b, b_term) = panels.at::<S>(self, &terms, j);
-                            for t in group.clone() {
-                                self.tile(s, tiles.part(t), j..columns.end.min(j + S::PANEL), &terms, b, b_term);
+                            let columns = j..columns.end.min(j + S::PANEL);
+                            let mut t = group.start;
+                            while t < group.end {
+                                let below = self.columns == Columns::Full || tiles.part(t).start + 1 >= columns.end;
+                                let repeat = if regular && below { tiles.alike(t, group.end) } else { 1 };
+                                self.tile(s, tiles.part(t), repeat, columns.clone(), &terms, b, b_term);
+                                t += repeat;
                             }
                         }
                     }
@@ -244,6 +251,7 @@ impl Product {
         &self,
         s: S,
         rows: Range<usize>,
+        repeat: usize,
         columns: Range<usize>,
         block: &Range<usize>,
         b: *const f32,
@@ -263,7 +271,15 @@ impl Product {
         }
         let at = i * self.ldc + j;
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
+        let (later, longer) = match self.k_range {
+            KRange::Full => (0, 0),
+            KRange::UpToRow => (0, rows.len()),
+            KRange::FromRow => (rows.len(), rows.len().wrapping_neg()),
+        };
         let tile = Tile {
+            repeat,
+            later,
+            longer,
             a: self.a.wrapping_add(i * self.a_row + first * self.a_term),
             a_row: self.a_row,
             a_term: self.a_term,
@@ -301,6 +317,10 @@ impl Split {
     fn part(&self, index: usize) -> Range<usize> {
         let start = |index: usize| index * self.length + index.min(self.longer);
         start(index)..start(index + 1)
+    }
+    /// How many parts from `index` to before `end` have the length of part `index`.
+    fn alike(&self, index: usize, end: usize) -> usize {
+        if index < self.longer { end.min(self.longer) - index } else { end - index }
     }
 }
 
