@@ -42,15 +42,6 @@ pub(super) struct Tile {
     pub(super) diagonal: isize,
 }
 
-impl Tile {
-    /// Columns of row r in the tile's vector v.
-    #[inline(always)]
-    fn lanes<S: Isa>(&self, r: usize, v: usize) -> usize {
-        let columns = (self.diagonal + r as isize).max(0).min(self.columns as isize) as usize;
-        columns.saturating_sub(v * S::WIDTH).min(S::WIDTH)
-    }
-}
-
 /// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
 /// addresses fit the registers.
 struct Cursor {
@@ -129,8 +120,8 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
 /// All elements that the tiles name exist.
 #[inline(always)]
 pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile) {
-    let mut place =
-        Place { a: tile.a, b: tile.b, c: tile.c, start: tile.start, residual: tile.residual, body: tile.body };
+    let &Tile { a, b, c, start, residual, body, diagonal, .. } = tile;
+    let mut place = Place { a, b, c, start, residual, body, diagonal };
     for _ in 0..tile.repeat {
         // SAFETY: the caller's.
         unsafe { one::<S, R, N>(s, tile, &place) };
@@ -144,6 +135,7 @@ pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile:
             place.residual = place.residual.wrapping_add(R * tile.c_row);
         }
         place.body = place.body.wrapping_add(tile.longer);
+        place.diagonal = place.diagonal.wrapping_add(R as isize);
     }
 }
 
@@ -155,6 +147,16 @@ struct Place {
     start: *const f32,
     residual: *const f32,
     body: usize,
+    diagonal: isize,
+}
+
+impl Place {
+    /// Columns of row r in the tile's vector v.
+    #[inline(always)]
+    fn lanes<S: Isa>(&self, tile: &Tile, r: usize, v: usize) -> usize {
+        let columns = (self.diagonal + r as isize).max(0).min(tile.columns as isize) as usize;
+        columns.saturating_sub(v * S::WIDTH).min(S::WIDTH)
+    }
 }
 
 /// Computes one tile.
@@ -165,10 +167,10 @@ struct Place {
 unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, place: &Place) {
     // SAFETY: the caller's.
     unsafe {
-        let whole = tile.columns == N * S::WIDTH && tile.diagonal >= tile.columns as isize;
+        let whole = tile.columns == N * S::WIDTH && place.diagonal >= tile.columns as isize;
         let mut acc = [[s.splat(0.0); N]; R];
         if !place.start.is_null() {
-            acc = load(s, tile, whole, place.start, tile.start_row);
+            acc = load(s, tile, place, whole, place.start, tile.start_row);
         }
 
         let mut at = Cursor::new(tile, place);
@@ -191,12 +193,12 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
         }
 
         if !place.residual.is_null() {
-            let residual: [[S::F; N]; R] = load(s, tile, whole, place.residual, tile.c_row);
+            let residual: [[S::F; N]; R] = load(s, tile, place, whole, place.residual, tile.c_row);
             unroll!(rows r < R => {
                 unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
             });
         }
-        store(s, tile, whole, place.c, &acc);
+        store(s, tile, place, whole, &acc);
     }
 }
 
@@ -205,6 +207,7 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
     s: S,
     tile: &Tile,
+    place: &Place,
     whole: bool,
     from: *const f32,
     stride: usize,
@@ -219,7 +222,7 @@ unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    x[r][v] = s.load_first_at(from.wrapping_add(r * stride + v * S::WIDTH), tile.lanes::<S>(r, v));
+                    x[r][v] = s.load_first_at(from.wrapping_add(r * stride + v * S::WIDTH), place.lanes::<S>(tile, r, v));
                 });
             });
         }
@@ -231,8 +234,8 @@ unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
 unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(
     s: S,
     tile: &Tile,
+    place: &Place,
     whole: bool,
-    c: *mut f32,
     acc: &[[S::F; N]; R],
 ) {
     // SAFETY: the caller's; a lane is written only if its column belongs to the row.
@@ -240,15 +243,15 @@ unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(
         if whole {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let to = c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_at(to, acc[r][v]);
                 });
             });
         } else {
             unroll!(rows r < R => {
                 unroll!(vectors v < N => {
-                    let to = c.wrapping_add(r * tile.c_row + v * S::WIDTH);
-                    s.store_first_at(to, tile.lanes::<S>(r, v), acc[r][v]);
+                    let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
+                    s.store_first_at(to, place.lanes::<S>(tile, r, v), acc[r][v]);
                 });
             });
         }
