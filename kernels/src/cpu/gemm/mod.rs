@@ -178,8 +178,6 @@ impl Product {
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
         let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, BLOCK_TERMS);
-        // All rows' terms then begin or end at the diagonal inside the one block.
-        let regular = self.k_range == KRange::Full || blocks.parts == 1 && self.m <= self.k;
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
             let columns = j..self.n.min(j + BLOCK_COLUMNS);
             // Without terms there is still one block: it stores the start.
@@ -188,20 +186,38 @@ impl Product {
                 // SAFETY: the caller's.
                 unsafe {
                     let panels = self.panels(s, &columns, &terms, buffer);
-                    for first in (0..tiles.parts).step_by(BLOCK_TILES) {
-                        let group = first..tiles.parts.min(first + BLOCK_TILES);
-                        for j in columns.clone().step_by(S::PANEL) {
-                            let (b, b_term) = panels.at::<S>(self, &terms, j);
-                            let columns = j..columns.end.min(j + S::PANEL);
-                            let mut t = group.start;
-                            while t < group.end {
-                                let below = self.columns == Columns::Full || tiles.part(t).start + 1 >= columns.end;
-                                let repeat = if regular && below { tiles.alike(t, group.end) } else { 1 };
-                                self.tile(s, tiles.part(t), repeat, columns.clone(), &terms, b, b_term);
-                                t += repeat;
-                            }
-                        }
-                    }
+                    self.block(s, &tiles, columns.clone(), &terms, &panels);
+                }
+            }
+        }
+    }
+
+    /// Computes all rows of `columns` over the terms of one block.
+    ///
+    /// # Safety
+    /// The operands are still alive, and C is not borrowed elsewhere.
+    unsafe fn block<S: GemmIsa>(
+        &self,
+        s: S,
+        tiles: &Split,
+        columns: Range<usize>,
+        terms: &Range<usize>,
+        panels: &Panels,
+    ) {
+        // All rows' terms begin or end at the diagonal inside this block, or not at all.
+        let regular = self.k_range == KRange::Full || *terms == (0..self.k) && self.m <= self.k;
+        for first in (0..tiles.parts).step_by(BLOCK_TILES) {
+            let end = tiles.parts.min(first + BLOCK_TILES);
+            for j in columns.clone().step_by(S::PANEL) {
+                let panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
+                let mut t = first;
+                while t < end {
+                    let rows = tiles.part(t);
+                    let all_columns = self.columns == Columns::Full || rows.end >= panel.columns.end;
+                    let repeat = if regular && all_columns { tiles.alike(t, end) } else { 1 };
+                    // SAFETY: the caller's; a panel has its columns in whole vectors.
+                    unsafe { self.tile(s, rows, repeat, terms, &panel) };
+                    t += repeat;
                 }
             }
         }
@@ -243,27 +259,20 @@ impl Product {
         Panels { buffer: buffer.as_ptr(), packed_from }
     }
 
-    /// Computes the tile of `rows` by `columns` over one block of terms, whose first row of B is at `b`.
+    /// Computes `repeat` tiles, the first of which has `rows`, over one block of terms. More than one must
+    /// have all the panel's columns, and as many rows each.
     ///
     /// # Safety
-    /// The operands are still alive; `b` has the columns in whole vectors.
-    unsafe fn tile<S: GemmIsa>(
-        &self,
-        s: S,
-        rows: Range<usize>,
-        repeat: usize,
-        columns: Range<usize>,
-        block: &Range<usize>,
-        b: *const f32,
-        b_term: usize,
-    ) {
+    /// The operands are still alive, C is not borrowed elsewhere, and the panel is one of the block.
+    unsafe fn tile<S: GemmIsa>(&self, s: S, rows: Range<usize>, repeat: usize, block: &Range<usize>, panel: &Panel) {
+        let Panel { columns, b, b_term } = panel;
         let (i, j) = (rows.start, columns.start);
         let (width, diagonal) = match self.columns {
             Columns::Full => (columns.len(), columns.len() as isize),
             Columns::UpToRow if j >= rows.end => return,
             Columns::UpToRow => (columns.len().min(rows.end - j), i as isize + 1 - j as isize),
         };
-        let Terms { first, head, body, tail } = Terms::new(self.k_range, &rows, block);
+        let Terms { first, head, body, tail, later, longer } = Terms::new(self.k_range, &rows, block);
         let (is_first, is_last) = (block.start == 0, block.end == self.k);
         let residual = if is_last { self.residual } else { ptr::null() };
         if !is_first && residual.is_null() && head.is_empty() && body == 0 && tail.is_empty() {
@@ -271,11 +280,6 @@ impl Product {
         }
         let at = i * self.ldc + j;
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
-        let (later, longer) = match self.k_range {
-            KRange::Full => (0, 0),
-            KRange::UpToRow => (0, rows.len()),
-            KRange::FromRow => (rows.len(), rows.len().wrapping_neg()),
-        };
         let tile = Tile {
             repeat,
             later,
@@ -284,7 +288,7 @@ impl Product {
             a_row: self.a_row,
             a_term: self.a_term,
             b: b.wrapping_add((first - block.start) * b_term),
-            b_term,
+            b_term: *b_term,
             head,
             body,
             tail,
@@ -332,14 +336,25 @@ struct Panels {
 }
 
 impl Panels {
-    /// The first row of the panel that starts with column `j`, and the distance of its rows.
-    fn at<S: GemmIsa>(&self, product: &Product, terms: &Range<usize>, j: usize) -> (*const f32, usize) {
-        if j < self.packed_from {
+    /// The panel of `columns`.
+    fn at<S: GemmIsa>(&self, product: &Product, terms: &Range<usize>, columns: Range<usize>) -> Panel {
+        let j = columns.start;
+        let (b, b_term) = if j < self.packed_from {
             (product.b.wrapping_add(terms.start * product.ldb + j), product.ldb)
         } else {
             (self.buffer.wrapping_add((j - self.packed_from) * terms.len()), S::PANEL)
-        }
+        };
+        Panel { columns, b, b_term }
     }
+}
+
+/// Columns of B over a block of terms, in whole vectors.
+struct Panel {
+    columns: Range<usize>,
+    /// The first term's row.
+    b: *const f32,
+    /// Distance of the terms.
+    b_term: usize,
 }
 
 /// The terms that a tile takes from a block, from term `first` on. See [`Tile`].
@@ -348,19 +363,23 @@ struct Terms {
     head: Range<usize>,
     body: usize,
     tail: Range<usize>,
+    later: usize,
+    longer: usize,
 }
 
 impl Terms {
     fn new(k_range: KRange, rows: &Range<usize>, block: &Range<usize>) -> Self {
         let i = rows.start;
         match k_range {
-            KRange::Full => Self { first: block.start, head: 0..0, body: block.len(), tail: 0..0 },
+            KRange::Full => Self { first: block.start, head: 0..0, body: block.len(), tail: 0..0, later: 0, longer: 0 },
             // Row i + t has the terms 0..=i + t: those after i lose the rows above them.
             KRange::UpToRow => Self {
                 first: block.start,
                 head: 0..0,
                 body: block.end.min(i + 1).saturating_sub(block.start),
                 tail: block.start.max(i + 1) - i..block.end.min(rows.end).saturating_sub(i),
+                later: 0,
+                longer: rows.len(),
             },
             // Row i + t has the terms i + t..k: those before the last row's first lack the rows below them.
             KRange::FromRow => Self {
@@ -368,6 +387,8 @@ impl Terms {
                 head: block.start.max(i) - i..block.end.min(rows.end - 1).saturating_sub(i),
                 body: block.end.saturating_sub(block.start.max(rows.end - 1)),
                 tail: 0..0,
+                later: rows.len(),
+                longer: rows.len().wrapping_neg(),
             },
         }
     }
