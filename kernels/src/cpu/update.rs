@@ -42,6 +42,9 @@ struct Program<'a> {
 /// The slot of each instruction's result; a slot is used again once its value is dead.
 struct Slots([u8; INSTRUCTIONS]);
 
+/// The slot of a result that only the next instruction reads: it never leaves the vector registers.
+const FORWARDED: u8 = u8::MAX;
+
 impl Slots {
     /// `None` where the expression has too many instructions or too many values alive.
     fn assign(expr: &UpdateExpr) -> Option<Self> {
@@ -50,17 +53,25 @@ impl Slots {
             return None;
         }
         let mut last_use: [usize; INSTRUCTIONS] = std::array::from_fn(|at| at);
-        for (at, instr) in expr.code.iter().enumerate() {
-            instr.operands().for_each(|r| last_use[usize::from(r.0)] = at);
+        let mut kept = [false; INSTRUCTIONS];
+        let mut previous = n;
+        for (at, instr) in expr.code.iter().enumerate().filter(|(_, i)| !is_constant(i)) {
+            for r in instr.operands().map(|r| usize::from(r.0)) {
+                last_use[r] = at;
+                kept[r] |= r != previous;
+            }
+            previous = at;
         }
-        for r in expr.new_states.iter().chain([&expr.param]) {
-            last_use[usize::from(r.0)] = n;
+        for r in expr.new_states.iter().chain([&expr.param]).map(|r| usize::from(r.0)) {
+            last_use[r] = n;
+            kept[r] = true;
         }
-        let mut slots = [0; INSTRUCTIONS];
+        let mut slots = [FORWARDED; INSTRUCTIONS];
         let mut busy_until = [0; SLOTS];
         // Constants are written once, before the first block: they keep slots of their own.
         for constants in [true, false] {
-            for (at, _) in expr.code.iter().enumerate().filter(|(_, i)| is_constant(i) == constants) {
+            let wanted = |at: usize, i: &Instr| is_constant(i) == constants && kept[at];
+            for (at, _) in expr.code.iter().enumerate().filter(|(at, i)| wanted(*at, i)) {
                 // A result may take the place of an operand that is used here last.
                 let free = busy_until.iter().position(|until| *until <= at)?;
                 slots[at] = u8::try_from(free).ok()?;
@@ -83,7 +94,7 @@ fn is_constant(instr: &Instr) -> bool {
 fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]]) {
     let Program { expr, slots, scalars, grad_scale } = program;
     let mut regs = [[s.splat(0.0); VECTORS]; SLOTS];
-    for (instr, &slot) in expr.code.iter().zip(&slots.0) {
+    for (instr, &slot) in expr.code.iter().zip(&slots.0).filter(|(_, slot)| **slot != FORWARDED) {
         match *instr {
             Instr::Scalar(i) => regs[usize::from(slot)] = [s.splat(scalars[usize::from(i)]); VECTORS],
             Instr::Const(x) => regs[usize::from(slot)] = [s.splat(x); VECTORS],
@@ -94,19 +105,24 @@ fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[
     let mut start = 0;
     while start < n {
         let block = start..n.min(start + VECTORS * S::WIDTH);
+        // The previous instruction's result, in vector registers.
+        let mut last = [s.splat(0.0); VECTORS];
         for (instr, &slot) in expr.code.iter().zip(&slots.0) {
-            let to = usize::from(slot);
             match *instr {
-                Instr::Param => load(s, &param[block.clone()], &mut regs[to]),
-                Instr::State(i) => load(s, &states[usize::from(i)][block.clone()], &mut regs[to]),
+                Instr::Scalar(_) | Instr::Const(_) => continue,
+                Instr::Param => last = load(s, &param[block.clone()]),
+                Instr::State(i) => last = load(s, &states[usize::from(i)][block.clone()]),
                 Instr::Grad => {
-                    load(s, &grad[block.clone()], &mut regs[to]);
+                    last = load(s, &grad[block.clone()]);
                     if let Some(scale) = *grad_scale {
                         let scale = s.splat(scale);
-                        regs[to].iter_mut().for_each(|g| *g = s.mul(*g, scale));
+                        last.iter_mut().for_each(|g| *g = s.mul(*g, scale));
                     }
                 }
-                _ => execute(s, instr, slots, to, &mut regs),
+                _ => execute(s, instr, slots, &regs, &mut last),
+            }
+            if slot != FORWARDED {
+                regs[usize::from(slot)] = last;
             }
         }
         store(s, &mut param[block.clone()], &regs[slots.of(expr.param)]);
@@ -117,11 +133,22 @@ fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[
     }
 }
 
+/// A block of a buffer; the last one may be short.
 #[inline(always)]
-fn load<S: Isa>(s: S, from: &[f32], to: &mut [S::F; VECTORS]) {
+fn load<S: Isa>(s: S, from: &[f32]) -> [S::F; VECTORS] {
+    let mut to = [s.splat(0.0); VECTORS];
+    if from.len() == VECTORS * S::WIDTH {
+        // Constant places, so that the block stays in vector registers.
+        for (v, to) in to.iter_mut().enumerate() {
+            *to = s.load(&from[v * S::WIDTH..]);
+        }
+        return to;
+    }
+    let mut short = to;
     each_vector!(S, from.len(), |at, span| {
-        to[at / S::WIDTH] = span.load(s, from, at);
+        short[at / S::WIDTH] = span.load(s, from, at);
     });
+    short
 }
 
 #[inline(always)]
@@ -131,16 +158,17 @@ fn store<S: Isa>(s: S, to: &mut [f32], from: &[S::F; VECTORS]) {
     });
 }
 
-/// One instruction on a block. Lanes beyond the end of the parameters hold whatever they hold: they are
-/// never stored.
+/// One instruction on a block, from its operands' slots or the previous result. Lanes beyond the end of the
+/// parameters hold whatever they hold: they are never stored.
 #[inline(always)]
-fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, to: usize, regs: &mut [[S::F; VECTORS]; SLOTS]) {
+fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, regs: &[[S::F; VECTORS]; SLOTS], last: &mut [S::F; VECTORS]) {
     macro_rules! each {
         ($($v:ident),* => $value:expr) => {{
             $(let $v = slots.of($v);)*
+            $(let $v = if $v == usize::from(FORWARDED) { *last } else { regs[$v] };)*
             for at in 0..VECTORS {
-                $(let $v = regs[$v][at];)*
-                regs[to][at] = $value;
+                $(let $v = $v[at];)*
+                last[at] = $value;
             }
         }};
     }
