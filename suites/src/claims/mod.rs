@@ -1,5 +1,9 @@
 //! Claims as data: what a paper says, which runs decide it, and what would decide it.
 
+mod effects;
+pub mod judge;
+mod select;
+
 use crate::registry::Scalar;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,8 +139,8 @@ pub enum Kind {
         at_best_of: Option<Select>,
     },
     /// exp of the mean over seeds of ln(first step at which `of`'s curve is at or below the final value of
-    /// `reference`'s curve, over the reference's steps). A run that never gets there counts as its last step
-    /// and the claim cannot be reproduced by it.
+    /// `reference`'s curve, over the reference's steps). A run that never gets there counts as its last step, at
+    /// least the reference's, and the claim cannot be reproduced by it.
     StepsRatio {
         /// A curve, e.g. `val_loss`.
         curve: String,
@@ -182,11 +186,12 @@ pub struct Judged {
     pub paper_claim: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why it is inconclusive without data: `tier`, `no data`, …
+    /// Why it is inconclusive apart from its interval: `tier`, `no data: …`, `n < 2`, `target not reached: 1 of 5`.
     pub why: Option<String>,
     /// The effect, where there is one.
     pub effect: Option<f64>,
-    /// The simultaneous 95 % interval (Holm over the suite) that decided the verdict.
+    /// The simultaneous 95 % interval (Holm over the suite) that decided the verdict; the plain 95 % interval
+    /// where `why` says that nothing can be decided.
     pub interval: Option<[f64; 2]>,
     /// Seeds.
     pub n: usize,

@@ -1,0 +1,253 @@
+//! The effect of a claim by its kind: one number a seed, then their mean, or a share of seeds.
+
+use super::select::{Side, at_cell_of, best, by_seed, cells, describe, metric, sides};
+use super::{Kind, Select};
+use crate::record::{Measured, Observation, Outcome};
+use crate::registry::Scalar;
+use crate::stats::binomial::clopper_pearson;
+use crate::stats::least_squares::least_squares_slope;
+use crate::stats::mean::Mean;
+
+/// Chooses the cells of kinds that do not measure a loss themselves.
+const SELECTION_LOSS: &str = "val_loss";
+/// Fewest seeds at which an exact interval of a share decides.
+const FEWEST_FOR_SHARE: usize = 8;
+
+/// What the seeds say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Estimate {
+    /// A mean with its t-interval.
+    Mean(Mean),
+    /// The exponential of a mean of logarithms.
+    ExpMean(Mean),
+    /// A share of seeds with its exact interval.
+    Share { ones: usize, n: usize },
+}
+
+/// A claim's effect before any level is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Effect {
+    estimate: Estimate,
+    /// The chosen cells, see [`describe`].
+    pub(super) at: Option<String>,
+    /// Seeds whose run never got to its target: the effect is then only a lower bound.
+    pub(super) unreached: usize,
+}
+
+impl Effect {
+    fn new(estimate: Estimate, sides: &[Side]) -> Self {
+        Self { estimate, at: describe(sides), unreached: 0 }
+    }
+
+    /// The point estimate.
+    pub(super) fn value(&self) -> f64 {
+        match self.estimate {
+            Estimate::Mean(mean) => mean.mean,
+            Estimate::ExpMean(mean) => finite_exp(mean.mean),
+            Estimate::Share { ones, n } => ones as f64 / n as f64,
+        }
+    }
+
+    /// Seeds.
+    pub(super) fn n(&self) -> usize {
+        match self.estimate {
+            Estimate::Mean(mean) | Estimate::ExpMean(mean) => mean.n,
+            Estimate::Share { n, .. } => n,
+        }
+    }
+
+    /// The two-sided 1 − `alpha` interval; `None` from one value.
+    pub(super) fn interval(&self, alpha: f64) -> Option<[f64; 2]> {
+        match self.estimate {
+            Estimate::Mean(mean) => mean.interval(alpha),
+            Estimate::ExpMean(mean) => mean.interval(alpha).map(|ends| ends.map(finite_exp)),
+            Estimate::Share { ones, n } => Some(clopper_pearson(ones, n, alpha)),
+        }
+    }
+
+    /// Why so few seeds cannot decide at all.
+    pub(super) fn too_few(&self) -> Option<String> {
+        let fewest = if matches!(self.estimate, Estimate::Share { .. }) { FEWEST_FOR_SHARE } else { 2 };
+        (self.n() < fewest).then(|| format!("n < {fewest}"))
+    }
+}
+
+/// exp, but finite: an interval is written to files that know no infinity.
+fn finite_exp(x: f64) -> f64 {
+    libm::exp(x).min(f64::MAX)
+}
+
+/// The natural logarithm of a positive number.
+fn ln(x: f64, what: &str) -> Result<f64, String> {
+    if x > 0.0 && x.is_finite() { Ok(libm::log(x)) } else { Err(format!("no logarithm of {what} = {x}")) }
+}
+
+/// The effect of a claim; the error says what is missing.
+pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect, String> {
+    match kind {
+        Kind::Difference { metric: m, of, minus, at } => {
+            let sides = sides(observations, [of, minus], *at, m)?;
+            let values = paired(observations, &sides, |a, b, seed| {
+                Ok(metric(a, m, &sides[0].select, seed)? - metric(b, m, &sides[1].select, seed)?)
+            })?;
+            Ok(Effect::new(Estimate::Mean(mean(&values)?), &sides))
+        }
+        Kind::Ratio { metric: m, over_metric, of, over, at } => {
+            let sides = sides(observations, [of, over], *at, m)?;
+            let other = over_metric.as_deref().unwrap_or(m);
+            let values = paired(observations, &sides, |a, b, seed| {
+                let first = ln(metric(a, m, &sides[0].select, seed)?, m)?;
+                Ok(first - ln(metric(b, other, &sides[1].select, seed)?, other)?)
+            })?;
+            Ok(Effect::new(Estimate::ExpMean(mean(&values)?), &sides))
+        }
+        Kind::Value { metric: m, of } => {
+            let side = best(observations, of, m)?;
+            let values = each(observations, &side.select, |run, seed| metric(run, m, &side.select, seed))?;
+            Ok(Effect::new(Estimate::Mean(mean(&values)?), &[side]))
+        }
+        Kind::Fraction { metric, of, at_best_of } => fraction(observations, metric, of, at_best_of.as_ref()),
+        Kind::StepsRatio { curve, of, reference, at } => {
+            let sides = sides(observations, [of, reference], *at, SELECTION_LOSS)?;
+            steps_ratio(observations, curve, &sides)
+        }
+        Kind::Slope { metric, of, over, from, indices, linear_x } => {
+            let x_of = |x: f64| if *linear_x { Ok(x) } else { ln(x, "x") };
+            let keep = |x: f64| from.is_none_or(|least| x >= least);
+            let points = match over {
+                Some(path) if indices.is_empty() => axis_points(observations, metric, of, path, keep)?,
+                None if !indices.is_empty() => index_points(observations, metric, of, indices, keep)?,
+                _ => return Err("a slope needs either `over` or `indices`".into()),
+            };
+            slope(&points, x_of)
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> Result<Mean, String> {
+    Mean::of(values).ok_or_else(|| "no common seeds".to_string())
+}
+
+/// One value a seed of one side.
+fn each<T>(
+    observations: &[Observation],
+    select: &Select,
+    mut value: impl FnMut(&Measured, u64) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    by_seed(observations, select, false)?.into_iter().map(|(seed, run)| value(run, seed)).collect()
+}
+
+/// One value a seed that both sides have.
+fn paired<T>(
+    observations: &[Observation],
+    sides: &[Side; 2],
+    mut value: impl FnMut(&Measured, &Measured, u64) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let second = by_seed(observations, &sides[1].select, false)?;
+    let first = by_seed(observations, &sides[0].select, false)?;
+    let both = first.into_iter().filter_map(|(seed, a)| second.get(&seed).map(|b| (seed, a, *b)));
+    both.map(|(seed, a, b)| value(a, b, seed)).collect()
+}
+
+fn fraction(
+    observations: &[Observation],
+    name: &str,
+    of: &Select,
+    at_best_of: Option<&Select>,
+) -> Result<Effect, String> {
+    let side = match at_best_of {
+        Some(other) => at_cell_of(observations, of, &best(observations, other, SELECTION_LOSS)?)?,
+        None => best(observations, of, SELECTION_LOSS)?,
+    };
+    let values = each(observations, &side.select, |run, seed| match metric(run, name, &side.select, seed)? {
+        v if v == 0.0 || v == 1.0 => Ok(v == 1.0),
+        v => Err(format!("{name} = {v} is neither 0 nor 1")),
+    })?;
+    let ones = values.iter().filter(|one| **one).count();
+    Ok(Effect::new(Estimate::Share { ones, n: values.len() }, &[side]))
+}
+
+/// First step at or below the reference's final value, over the reference's steps.
+fn steps_ratio(observations: &[Observation], curve: &str, sides: &[Side; 2]) -> Result<Effect, String> {
+    let mut unreached = 0;
+    let values = paired(observations, sides, |fast, reference, seed| {
+        let missing = |side: &Side| format!("no {curve} curve of {} seed {seed}", super::select::name(&side.select));
+        // A diverged reference sets no target: its last value is that of a short run.
+        let end = reference.curves.get(curve).and_then(|points| points.last());
+        let finished = end.filter(|_| reference.outcome == Outcome::Finished);
+        let (steps, target) = finished.and_then(|p| Some((p.step, p.value?))).ok_or_else(|| missing(&sides[1]))?;
+        let points = fast.curves.get(curve).filter(|points| !points.is_empty()).ok_or_else(|| missing(&sides[0]))?;
+        // Step 0 is before any training.
+        let reached = points.iter().find(|p| p.step > 0 && p.value.is_some_and(|v| v <= target));
+        let step = match reached {
+            Some(point) => point.step,
+            None => {
+                unreached += 1;
+                points[points.len() - 1].step.max(steps)
+            }
+        };
+        Ok(ln(step as f64, "step")? - ln(steps as f64, "steps")?)
+    })?;
+    Ok(Effect { unreached, ..Effect::new(Estimate::ExpMean(mean(&values)?), sides) })
+}
+
+/// One x of a slope: its metric by seed.
+type SlopePoint = (f64, Vec<(u64, f64)>);
+
+fn axis_points(
+    observations: &[Observation],
+    name: &str,
+    of: &Select,
+    path: &str,
+    keep: impl Fn(f64) -> bool,
+) -> Result<Vec<SlopePoint>, String> {
+    let mut points = Vec::new();
+    for cell in cells(observations, of) {
+        let x = match cell.get(path) {
+            Some(Scalar::Int(x)) => *x as f64,
+            Some(Scalar::Real(x)) => *x,
+            _ => return Err(format!("no number at axis {path} of {}", super::select::name(of))),
+        };
+        if !keep(x) {
+            continue;
+        }
+        if points.iter().any(|(seen, _)| *seen == x) {
+            return Err(format!("open axes of {} besides {path}", super::select::name(of)));
+        }
+        let select = Select { axes: cell, ..of.clone() };
+        points.push((x, each(observations, &select, |run, seed| Ok((seed, metric(run, name, &select, seed)?)))?));
+    }
+    Ok(points)
+}
+
+fn index_points(
+    observations: &[Observation],
+    name: &str,
+    of: &Select,
+    indices: &[u64],
+    keep: impl Fn(f64) -> bool,
+) -> Result<Vec<SlopePoint>, String> {
+    let select = super::select::given(observations, of)?.select;
+    let kept = indices.iter().filter(|i| keep(**i as f64));
+    let point = |i: &u64| {
+        let name = name.replace("{i}", &i.to_string());
+        let values = each(observations, &select, |run, seed| Ok((seed, metric(run, &name, &select, seed)?)))?;
+        Ok((*i as f64, values))
+    };
+    kept.map(point).collect()
+}
+
+/// A least-squares slope of ln metric for each seed that every x has, and their mean.
+fn slope(points: &[SlopePoint], x_of: impl Fn(f64) -> Result<f64, String>) -> Result<Effect, String> {
+    let x = points.iter().map(|(x, _)| x_of(*x)).collect::<Result<Vec<f64>, String>>()?;
+    let seeds: Vec<u64> =
+        points.first().map(|(_, runs)| runs.iter().map(|(seed, _)| *seed).collect()).unwrap_or_default();
+    let mut slopes = Vec::new();
+    for seed in seeds {
+        let found = points.iter().map(|(_, runs)| runs.iter().find(|(s, _)| *s == seed).map(|(_, value)| *value));
+        let Some(values) = found.collect::<Option<Vec<f64>>>() else { continue };
+        let y = values.iter().map(|v| ln(*v, "metric")).collect::<Result<Vec<f64>, String>>()?;
+        slopes.push(least_squares_slope(&x, &y).ok_or("a slope needs two different x")?);
+    }
+    Ok(Effect::new(Estimate::Mean(mean(&slopes)?), &[]))
+}
