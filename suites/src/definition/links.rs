@@ -3,7 +3,7 @@
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::reader::Placed;
 use super::suite::{Arm, Experiment, Seeds, Setup};
-use super::wire::{ExperimentWire, StartWire, TakeWire};
+use super::wire::{ExperimentWire, StartWire, TakeWire, TierWire};
 use crate::claims::Tier;
 use crate::registry::Scalar;
 
@@ -43,12 +43,17 @@ fn visit(all: &[ExperimentWire], index: usize, above: &mut Vec<usize>, order: &m
 }
 
 /// The experiments that `wire` refers to.
-fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<String>> {
+pub(crate) fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<String>> {
     let takes = wire.take.0.iter().map(|(_, take)| match &take.value {
         TakeWire::BestOf { experiment, .. } => experiment,
     });
-    let start = wire.start.as_ref().map(|StartWire::From { experiment, .. }| experiment);
-    takes.chain(start)
+    let starts = wire.tiers.value.values().filter_map(|patch| start_of(wire, patch));
+    takes.chain(starts.map(|StartWire::From { experiment, .. }| experiment))
+}
+
+/// Where the runs of a tier start.
+pub(crate) fn start_of<'w>(wire: &'w ExperimentWire, patch: &'w TierWire) -> Option<&'w StartWire> {
+    patch.start.as_ref().or(wire.start.as_ref())
 }
 
 /// An arm of an experiment as `tier` runs it.
@@ -103,11 +108,12 @@ pub(crate) fn candidates<'s>(
 /// Checks that every run of `setup` has exactly one run to start from, which keeps the step.
 pub(crate) fn start<'s>(
     wire: &ExperimentWire,
+    start: Option<&StartWire>,
     tier: Tier,
     setup: &Setup,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<()> {
-    let Some(StartWire::From { experiment, arm, step }) = &wire.start else { return Ok(()) };
+    let Some(StartWire::From { experiment, arm, step }) = start else { return Ok(()) };
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (from, arm) = arm_of(source, tier, arm, &experiment.place)?;
     for point in setup.arms.iter().flat_map(|a| &a.points) {

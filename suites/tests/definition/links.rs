@@ -99,6 +99,8 @@ fn starts() {
         "suites/small.yaml:32:32: experiments[1].start.from.experiment: unknown experiment `other`; allowed: second, training",
     );
     let open = start("{experiment: training, arm: warm, step: 1}");
+    let tier = "tiers: {quick: {start: {from: {experiment: training, arm: warm, step: 100}}}}";
+    suite(&start("{experiment: training, arm: warm, step: 999}").replace("tiers: {quick: {}}", tier));
     check(
         open.replace("\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}", ""),
         "suites/small.yaml:32:32: experiments[1].start.from.experiment: 3 runs of `training` fit each run here; allowed: one: give the other axes one value, or the same axes here",
