@@ -81,26 +81,32 @@ pub(crate) fn tier_name(tier: Tier) -> String {
     format!("{tier:?}").to_lowercase()
 }
 
-/// The values that a take may find, in the order of the searched grid; at least one.
+/// The values that a take may find for a run with these `axes`, in the order of the searched grid; at least one.
 pub(crate) fn candidates<'s>(
     path: &Placed<String>,
     take: &Placed<TakeWire>,
+    axes: &Axes,
     tier: Tier,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<Vec<Scalar>> {
     let TakeWire::BestOf { experiment, arm, .. } = &take.value;
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (setup, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    if !setup.axes.contains(&path.value) {
+        let message = format!("is no axis of the grid of `{}`", source.id);
+        let axes = setup.axes.iter().map(String::as_str);
+        return Err(DefinitionError::at(&path.place, message).allowed(nearest_first(&path.value, axes)));
+    }
     let mut values: Vec<Scalar> = Vec::new();
-    for value in arm.points.iter().filter_map(|p| p.axes.get(&path.value)) {
+    for value in arm.points.iter().filter(|p| agree(&p.axes, axes)).filter_map(|p| p.axes.get(&path.value)) {
         if !values.contains(value) {
             values.push(value.clone());
         }
     }
     if values.is_empty() {
-        let message = format!("is no axis of the grid of `{}`", source.id);
-        let axes = setup.axes.iter().map(String::as_str);
-        return Err(DefinitionError::at(&path.place, message).allowed(nearest_first(&path.value, axes)));
+        let shared: Vec<String> = axes.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let message = format!("no grid point of `{}` has {}", source.id, shared.join(", "));
+        return Err(DefinitionError::at(&path.place, message).allowed("values of shared axes that both have"));
     }
     Ok(values)
 }
@@ -139,9 +145,9 @@ pub(crate) fn start<'s>(
     Ok(())
 }
 
-type Axes = std::collections::BTreeMap<String, Scalar>;
+pub(crate) type Axes = std::collections::BTreeMap<String, Scalar>;
 
 /// Whether two grid points have the same values on the axes that both have.
 pub(crate) fn agree(a: &Axes, b: &Axes) -> bool {
-    a.iter().all(|(path, value)| b.get(path).is_none_or(|other| other == value))
+    a.iter().all(|(path, value)| b.get(path).is_none_or(|other| other.same(value)))
 }

@@ -1,7 +1,7 @@
 //! From the wire to a [`Suite`]: merges recipe, tier, arm and grid, resolves each combination once.
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
-use super::links::{self, tier_name};
+use super::links::{self, Axes, tier_name};
 use super::reader::Placed;
 use super::section::PatchWire;
 use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
@@ -168,9 +168,10 @@ fn point<'s>(
         set(&mut merged, path, (*value).clone())?;
         paths.push(path.value.clone());
     }
+    let axes: Axes = values.iter().map(|(path, value)| (path.value.clone(), value.value.clone())).collect();
     let mut candidates = Vec::new();
     for (path, take) in &wire.take.0 {
-        let found = links::candidates(path, take, tier, sources)?;
+        let found = links::candidates(path, take, &axes, tier, sources)?;
         set(&mut merged, path, Placed { value: found[0].clone(), place: path.place.clone() })?;
         candidates.push((path, found));
     }

@@ -178,7 +178,10 @@ fn grids() {
         "suites/small.yaml:16:12: experiments[0].grid.peak_lr: is no dotted path `section.parameter` (arm plain of tier smoke); allowed: model, task, optimizer, schedule, train",
     );
     let long: Vec<String> = (0..12_501).map(|i| (f64::from(i) / 1e4).to_string()).collect();
-    check(with("[1e-3, 1, 3e-3]", &format!("[{}]", long.join(", "))), "suites/small.yaml:5:9: experiments[0].id: has 100008 cells (arms × grid × seeds) in tier quick; allowed: at most 100000");
+    check(
+        with("[1e-3, 1, 3e-3]", &format!("[{}]", long.join(", "))),
+        "suites/small.yaml:5:9: experiments[0].id: has 100008 cells (arms × grid × seeds) in tier quick; allowed: at most 100000",
+    );
 }
 
 #[test]
