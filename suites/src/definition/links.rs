@@ -3,7 +3,7 @@
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::reader::Placed;
 use super::suite::{Arm, Experiment, Seeds, Setup};
-use super::wire::{ExperimentWire, StartWire, TakeWire};
+use super::wire::{ExperimentWire, StartWire, TakeWire, TierWire};
 use crate::claims::Tier;
 use crate::registry::Scalar;
 
@@ -43,12 +43,17 @@ fn visit(all: &[ExperimentWire], index: usize, above: &mut Vec<usize>, order: &m
 }
 
 /// The experiments that `wire` refers to.
-fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<String>> {
+pub(crate) fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<String>> {
     let takes = wire.take.0.iter().map(|(_, take)| match &take.value {
         TakeWire::BestOf { experiment, .. } => experiment,
     });
-    let start = wire.start.as_ref().map(|StartWire::From { experiment, .. }| experiment);
-    takes.chain(start)
+    let starts = wire.tiers.value.values().filter_map(|patch| start_of(wire, patch));
+    takes.chain(starts.map(|StartWire::From { experiment, .. }| experiment))
+}
+
+/// Where the runs of a tier start.
+pub(crate) fn start_of<'w>(wire: &'w ExperimentWire, patch: &'w TierWire) -> Option<&'w StartWire> {
+    patch.start.as_ref().or(wire.start.as_ref())
 }
 
 /// An arm of an experiment as `tier` runs it.
@@ -76,26 +81,32 @@ pub(crate) fn tier_name(tier: Tier) -> String {
     format!("{tier:?}").to_lowercase()
 }
 
-/// The values that a take may find, in the order of the searched grid; at least one.
+/// The values that a take may find for a run with these `axes`, in the order of the searched grid; at least one.
 pub(crate) fn candidates<'s>(
     path: &Placed<String>,
     take: &Placed<TakeWire>,
+    axes: &Axes,
     tier: Tier,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<Vec<Scalar>> {
     let TakeWire::BestOf { experiment, arm, .. } = &take.value;
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (setup, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    if !setup.axes.contains(&path.value) {
+        let message = format!("is no axis of the grid of `{}`", source.id);
+        let axes = setup.axes.iter().map(String::as_str);
+        return Err(DefinitionError::at(&path.place, message).allowed(nearest_first(&path.value, axes)));
+    }
     let mut values: Vec<Scalar> = Vec::new();
-    for value in arm.points.iter().filter_map(|p| p.axes.get(&path.value)) {
+    for value in arm.points.iter().filter(|p| agree(&p.axes, axes)).filter_map(|p| p.axes.get(&path.value)) {
         if !values.contains(value) {
             values.push(value.clone());
         }
     }
     if values.is_empty() {
-        let message = format!("is no axis of the grid of `{}`", source.id);
-        let axes = setup.axes.iter().map(String::as_str);
-        return Err(DefinitionError::at(&path.place, message).allowed(nearest_first(&path.value, axes)));
+        let shared: Vec<String> = axes.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let message = format!("no grid point of `{}` has {}", source.id, shared.join(", "));
+        return Err(DefinitionError::at(&path.place, message).allowed("values of shared axes that both have"));
     }
     Ok(values)
 }
@@ -103,11 +114,12 @@ pub(crate) fn candidates<'s>(
 /// Checks that every run of `setup` has exactly one run to start from, which keeps the step.
 pub(crate) fn start<'s>(
     wire: &ExperimentWire,
+    start: Option<&StartWire>,
     tier: Tier,
     setup: &Setup,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<()> {
-    let Some(StartWire::From { experiment, arm, step }) = &wire.start else { return Ok(()) };
+    let Some(StartWire::From { experiment, arm, step }) = start else { return Ok(()) };
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (from, arm) = arm_of(source, tier, arm, &experiment.place)?;
     for point in setup.arms.iter().flat_map(|a| &a.points) {
@@ -133,9 +145,9 @@ pub(crate) fn start<'s>(
     Ok(())
 }
 
-type Axes = std::collections::BTreeMap<String, Scalar>;
+pub(crate) type Axes = std::collections::BTreeMap<String, Scalar>;
 
 /// Whether two grid points have the same values on the axes that both have.
 pub(crate) fn agree(a: &Axes, b: &Axes) -> bool {
-    a.iter().all(|(path, value)| b.get(path).is_none_or(|other| other == value))
+    a.iter().all(|(path, value)| b.get(path).is_none_or(|other| other.same(value)))
 }

@@ -1,7 +1,7 @@
 //! From the wire to a [`Suite`]: merges recipe, tier, arm and grid, resolves each combination once.
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
-use super::links::{self, tier_name};
+use super::links::{self, Axes, tier_name};
 use super::reader::Placed;
 use super::section::PatchWire;
 use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 type Result<T> = std::result::Result<T, DefinitionError>;
 
 const SECTIONS: [&str; 5] = ["model", "task", "optimizer", "schedule", "train"];
-/// More grid points or seeds than this in one experiment is a slip of the pen.
-const MAX_POINTS: usize = 10_000;
+/// More cells (arms × grid × seeds) than this in one experiment and tier is a slip of the pen; so are more seeds.
+const MAX_CELLS: u64 = 100_000;
 pub(crate) const MAX_SEEDS: u64 = 1_000;
 /// Seeds stay exact in every reader of JSON.
 const MAX_SEED: u64 = 1 << 53;
@@ -80,11 +80,6 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
         let (experiment, arm) = (experiment.value.clone(), arm.value.clone());
         Take { path: path.value.clone(), experiment, arm, metric: metric.clone() }
     });
-    let start = wire.start.as_ref().map(|StartWire::From { experiment, arm, step }| StartFrom {
-        experiment: experiment.value.clone(),
-        arm: arm.value.clone(),
-        step: step.value,
-    });
     registry.written(&wire.recipe.value)?;
     for (_, arm) in &wire.arms.value.0 {
         registry.written(arm)?;
@@ -92,7 +87,7 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
     let mut setups = BTreeMap::new();
     for (&tier, patch) in &wire.tiers.value {
         let setup = setup(wire, tier, patch, registry, sources)?;
-        links::start(wire, tier, &setup, sources)?;
+        links::start(wire, links::start_of(wire, patch), tier, &setup, sources)?;
         setups.insert(tier, setup);
     }
     for (name, _) in &wire.arms.value.0 {
@@ -100,7 +95,14 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
             return Err(DefinitionError::at(&name.place, "is kept by no tier").allowed("arms that some tier runs"));
         }
     }
-    Ok(Experiment { id: wire.id.value.clone(), about: wire.about.clone(), setups, takes: takes.collect(), start })
+    let stage = links::sources(wire).filter_map(|id| sources(&id.value)).map(|source| source.stage + 1).max();
+    Ok(Experiment {
+        id: wire.id.value.clone(),
+        about: wire.about.clone(),
+        setups,
+        takes: takes.collect(),
+        stage: stage.unwrap_or(0),
+    })
 }
 
 fn setup<'s>(
@@ -114,6 +116,13 @@ fn setup<'s>(
     let grid = merged_grid(&wire.grid, &patch.grid)?;
     let (seeds, selection_seeds) = both_seeds(wire, patch)?;
     let kept = kept_arms(wire, patch)?;
+    let sizes = grid.iter().map(|(_, axis)| axis.value.len() as u64);
+    let all_seeds = seeds.count + selection_seeds.map_or(0, |s| s.count);
+    let cells = sizes.chain([kept.len() as u64, all_seeds]).fold(1, u64::saturating_mul);
+    if cells > MAX_CELLS {
+        let message = format!("has {cells} cells (arms × grid × seeds) in tier {}", tier_name(tier));
+        return Err(DefinitionError::at(&wire.id.place, message).allowed(format!("at most {MAX_CELLS}")));
+    }
     for (path, _) in &wire.take.0 {
         if grid.iter().any(|(axis, _)| axis.value == path.value) {
             return Err(DefinitionError::at(&path.place, "is an axis of the grid too").allowed("one of the two"));
@@ -136,7 +145,12 @@ fn setup<'s>(
         arms.push(Arm { name: name.value.clone(), points });
     }
     let axes = grid.iter().map(|(path, _)| path.value.clone()).collect();
-    Ok(Setup { arms, axes, seeds, selection_seeds })
+    let start = links::start_of(wire, patch).map(|StartWire::From { experiment, arm, step }| StartFrom {
+        experiment: experiment.value.clone(),
+        arm: arm.value.clone(),
+        step: step.value,
+    });
+    Ok(Setup { arms, axes, seeds, selection_seeds, start })
 }
 
 /// Resolves one grid point, with every candidate of every value that is taken from earlier runs.
@@ -154,9 +168,10 @@ fn point<'s>(
         set(&mut merged, path, (*value).clone())?;
         paths.push(path.value.clone());
     }
+    let axes: Axes = values.iter().map(|(path, value)| (path.value.clone(), value.value.clone())).collect();
     let mut candidates = Vec::new();
     for (path, take) in &wire.take.0 {
-        let found = links::candidates(path, take, tier, sources)?;
+        let found = links::candidates(path, take, &axes, tier, sources)?;
         set(&mut merged, path, Placed { value: found[0].clone(), place: path.place.clone() })?;
         candidates.push((path, found));
     }
@@ -201,8 +216,7 @@ fn merged_grid<'w>(base: &'w Named<Axis>, tier: &'w Named<Axis>) -> Result<GridA
             None => grid.push((path, axis)),
         }
     }
-    let mut size = 1_usize;
-    for (path, axis) in &grid {
+    for (_, axis) in &grid {
         if axis.value.is_empty() {
             return Err(DefinitionError::at(&axis.place, "is an empty grid").allowed("at least one value"));
         }
@@ -211,11 +225,6 @@ fn merged_grid<'w>(base: &'w Named<Axis>, tier: &'w Named<Axis>) -> Result<GridA
                 let message = format!("{} is given twice", value.value);
                 return Err(DefinitionError::at(&value.place, message).allowed("each value once"));
             }
-        }
-        size = size.saturating_mul(axis.value.len());
-        if size > MAX_POINTS {
-            let message = format!("the grid has {size} points or more");
-            return Err(DefinitionError::at(&path.place, message).allowed(format!("at most {MAX_POINTS}")));
         }
     }
     Ok(grid)

@@ -34,8 +34,8 @@ pub struct Experiment {
     pub setups: BTreeMap<Tier, Setup>,
     /// Values that earlier runs decide.
     pub takes: Vec<Take>,
-    /// The run whose checkpoint this starts from.
-    pub start: Option<StartFrom>,
+    /// Its stage: experiments that it takes values or checkpoints from are in earlier ones.
+    pub stage: usize,
 }
 
 /// What one tier runs of an experiment.
@@ -49,6 +49,8 @@ pub struct Setup {
     pub seeds: Seeds,
     /// Seeds that choose among grid values.
     pub selection_seeds: Option<Seeds>,
+    /// The run whose checkpoint these start from.
+    pub start: Option<StartFrom>,
 }
 
 impl Setup {

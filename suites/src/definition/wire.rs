@@ -111,6 +111,9 @@ pub(crate) struct TierWire {
     /// Replaces the experiment's selection seeds.
     #[serde(default)]
     pub(crate) selection_seeds: Option<Placed<SeedsWire>>,
+    /// Replaces the experiment's start.
+    #[serde(default)]
+    pub(crate) start: Option<StartWire>,
 }
 
 /// `count` seeds from `first`.

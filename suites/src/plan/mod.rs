@@ -144,7 +144,7 @@ impl Plan {
         let mut parts = BTreeMap::new();
         for (index, experiment) in suite.experiments.iter().enumerate() {
             if let Some(setup) = experiment.setups.get(&tier) {
-                let part = part(suite, experiment, setup, options)?;
+                let part = part(experiment, setup, options)?;
                 parts.insert(index, (experiment.id.clone(), part));
             }
         }
@@ -213,14 +213,7 @@ impl Plan {
     }
 }
 
-/// How many stages come before an experiment's own. Definitions have no cycles.
-fn depth(suite: &Suite, experiment: &Experiment) -> usize {
-    let takes = experiment.takes.iter().map(|take| &take.experiment);
-    let sources = takes.chain(experiment.start.iter().map(|start| &start.experiment));
-    sources.filter_map(|id| suite.experiment(id)).map(|source| depth(suite, source) + 1).max().unwrap_or(0)
-}
-
-fn part(suite: &Suite, experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result<Part, PlanError> {
+fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result<Part, PlanError> {
     let mut seeds = setup.seeds;
     if let Some(count) = options.seeds {
         seeds.count = count;
@@ -256,9 +249,9 @@ fn part(suite: &Suite, experiment: &Experiment, setup: &Setup, options: &PlanOpt
         }
     }
     Ok(Part {
-        stage: depth(suite, experiment),
+        stage: experiment.stage,
         takes: experiment.takes.clone(),
-        start: experiment.start.clone(),
+        start: setup.start.clone(),
         choosing_selection: setup.selection_seeds.is_some(),
         slots,
     })

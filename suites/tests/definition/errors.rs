@@ -1,7 +1,8 @@
 //! Mistakes in one place of a definition.
 
-use crate::support::{SUITE, check, suite, with};
+use crate::support::{SUITE, check, registry, suite, with};
 use preheat_suites::claims::Tier;
+use preheat_suites::definition::parse;
 use preheat_suites::registry::Scalar;
 
 #[test]
@@ -176,10 +177,10 @@ fn grids() {
         with("    grid: {schedule.peak_lr", "    grid: {peak_lr"),
         "suites/small.yaml:16:12: experiments[0].grid.peak_lr: is no dotted path `section.parameter` (arm plain of tier smoke); allowed: model, task, optimizer, schedule, train",
     );
-    let long: Vec<String> = (0..10_001).map(|i| i.to_string()).collect();
+    let long: Vec<String> = (0..12_501).map(|i| (f64::from(i) / 1e4).to_string()).collect();
     check(
         with("[1e-3, 1, 3e-3]", &format!("[{}]", long.join(", "))),
-        "suites/small.yaml:16:12: experiments[0].grid.schedule.peak_lr: the grid has 10001 points or more; allowed: at most 10000",
+        "suites/small.yaml:5:9: experiments[0].id: has 100008 cells (arms × grid × seeds) in tier quick; allowed: at most 100000",
     );
 }
 
@@ -363,4 +364,23 @@ fn nesting_of_10000() {
     check("- ".repeat(10_000), "suites/small.yaml:1:65: is not readable YAML: nested deeper than 32");
     let block: String = (0..10_000).map(|i| format!("{}a:\n", " ".repeat(i.min(2_000)))).collect();
     check(block, "suites/small.yaml:33:33: is not readable YAML: nested deeper than 32");
+}
+
+proptest::proptest! {
+    /// Whatever is typed into a definition, the answer is a suite or one line with a place.
+    #[test]
+    fn any_edit_is_accepted_or_answered_with_one_line(
+        edits in proptest::collection::vec((0..SUITE.len(), 0..3_usize, "[-a-z0-9:{},.&*!|>\\[\\]#'\"% \n]{0,6}"), 1..4),
+    ) {
+        let mut yaml = SUITE.as_bytes().to_vec();
+        for (at, cut, text) in edits {
+            let at = at.min(yaml.len());
+            let end = (at + 3 * cut).min(yaml.len());
+            yaml.splice(at..end, text.bytes());
+        }
+        if let Err(e) = parse("suites/small.yaml", &yaml, &registry()) {
+            proptest::prop_assert!(e.place.line > 0 && e.place.column > 0, "no place: {e}");
+            proptest::prop_assert!(!e.message.is_empty() && !e.to_string().contains('\n'), "{e}");
+        }
+    }
 }

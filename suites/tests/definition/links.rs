@@ -50,6 +50,9 @@ fn takes() {
         second("take: {schedule.peak_lr", "grid: {schedule.peak_lr: [1]}\n    take: {schedule.peak_lr"),
         "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: is an axis of the grid too; allowed: one of the two",
     );
+    let both = second("    take:", "    grid: {model.layers: [1, 4]}\n    take:");
+    let both = both.replace("    grid: {schedule", "    grid: {model.layers: [1, 2], schedule");
+    check(both, "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: no grid point of `training` has model.layers=4 (arm base of tier quick); allowed: values of shared axes that both have");
     check(
         second("best_of:", "worst_of:"),
         "suites/small.yaml:32:31: experiments[1].take.schedule.peak_lr.worst_of: `worst_of` is unknown; allowed: best_of",
@@ -99,6 +102,8 @@ fn starts() {
         "suites/small.yaml:32:32: experiments[1].start.from.experiment: unknown experiment `other`; allowed: second, training",
     );
     let open = start("{experiment: training, arm: warm, step: 1}");
+    let tier = "tiers: {quick: {start: {from: {experiment: training, arm: warm, step: 100}}}}";
+    suite(&start("{experiment: training, arm: warm, step: 999}").replace("tiers: {quick: {}}", tier));
     check(
         open.replace("\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}", ""),
         "suites/small.yaml:32:32: experiments[1].start.from.experiment: 3 runs of `training` fit each run here; allowed: one: give the other axes one value, or the same axes here",
