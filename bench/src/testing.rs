@@ -153,7 +153,7 @@ pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
 impl Progress for Lines {
     fn begin(&self, _: usize, _: f64, _: usize) {}
     fn advanced(&self, _: f64) {}
-    fn skipped(&self, _: f64) {}
+    fn resumed(&self, _: &str, _: u64, _: f64) {}
     fn finished(&self) {}
     fn warn(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_string());

@@ -227,7 +227,7 @@ impl Workers<'_> {
         if passed.any(|kept| self.store.kept(&job.key, *kept, &warn).is_none()) {
             return self.fresh(job);
         }
-        self.progress.skipped(step as f64 * job.step_flops);
+        self.progress.resumed(&job.label, step, step as f64 * job.step_flops);
         Ok(training)
     }
 
