@@ -24,6 +24,8 @@ pub struct SuiteResult {
     pub numerics: u32,
     /// The suite's name.
     pub name: String,
+    /// What it is about.
+    pub title: String,
     /// Its tier.
     pub tier: Tier,
     /// At which scale it was tried, in words.
@@ -133,8 +135,9 @@ impl Summary {
 impl SuiteResult {
     /// From a suite's observations in plan order, each with its run, and its judged claims.
     pub fn new(
-        name: &str,
         tier: Tier,
+        name: &str,
+        title: &str,
         scale: String,
         observed: &[(RunId, Observation)],
         claims: &[Claim],
@@ -145,6 +148,7 @@ impl SuiteResult {
             schema: SCHEMA,
             numerics: preheat_kernels::NUMERICS,
             name: name.to_string(),
+            title: title.to_string(),
             tier,
             scale,
             digest: digest(&runs),

@@ -81,7 +81,7 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
 /// The result of the suite `demo`.
 pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
     let (claims, judged) = claims();
-    SuiteResult::new("demo", Tier::Quick, "10 steps".into(), observed, &claims, judged)
+    SuiteResult::new(Tier::Quick, "demo", "A demonstration", "10 steps".into(), observed, &claims, judged)
 }
 
 /// Trains runs that add up a hash of their steps. The model's name plants a fault: `panic@N` panics at
@@ -102,11 +102,16 @@ struct FakeRun<'a> {
 }
 
 impl Work for Fake {
-    fn start(&self, run: &Run) -> Result<Box<dyn Training + '_>, String> {
+    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
         if run.recipe.model.name == "refuse" {
             return Err("model.heads: 3 does not divide the width 8".into());
         }
-        Ok(Box::new(FakeRun { fake: self, run: run.clone(), step: 0, sum: run.seed }))
+        let mut fresh = FakeRun { fake: self, run: run.clone(), step: 0, sum: run.seed };
+        if let Some(bytes) = from {
+            fresh.restore(bytes)?;
+            fresh.step = 0;
+        }
+        Ok(Box::new(fresh))
     }
 }
 
@@ -148,7 +153,7 @@ pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
 impl Progress for Lines {
     fn begin(&self, _: usize, _: f64, _: usize) {}
     fn advanced(&self, _: f64) {}
-    fn skipped(&self, _: f64) {}
+    fn resumed(&self, _: &str, _: u64, _: f64) {}
     fn finished(&self) {}
     fn warn(&self, line: &str) {
         self.0.lock().unwrap().push(line.to_string());

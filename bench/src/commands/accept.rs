@@ -1,12 +1,57 @@
 //! `preheat accept`.
 
-use crate::cli::AcceptArgs;
+use crate::cli::{AcceptArgs, DeviceArg};
 use crate::exit::{Exit, Failure};
+use crate::golden::{self, Golden, compare};
+use crate::lab::session::{Session, resume_line};
+use crate::lab::{MathArg, device, load};
+use crate::results::SuiteResult;
 
-/// Shows what differs from golden and accepts it.
+/// Shows what differs from golden and accepts it. What is not in the store is trained first.
 ///
 /// # Errors
-/// A wrong command or definition, an unusable device or store.
+/// A wrong command or definition, an unusable store, a golden that cannot be written.
 pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
-    Err(Failure { exit: Exit::Nothing, message: "nothing selected".into() })
+    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let session = Session::new(args.suite.options(), cpu);
+    let suites = load::suites(&session)?;
+    let done = session.carry(&suites)?;
+    if done.interrupted {
+        let message = format!("interrupted, nothing accepted; go on with: {}", resume_line());
+        return Err(Failure { exit: Exit::Interrupted, message });
+    }
+    let golden = Golden::new(&args.suite.golden);
+    let mut exit = Exit::Golden;
+    for (result, failures) in done.results.iter().zip(&done.failures) {
+        if failures.is_empty() {
+            accept(&golden, result, args.reason.as_deref())?;
+            continue;
+        }
+        exit = exit.worst(Exit::Failed);
+        for line in failures {
+            eprintln!("preheat: {}: not accepted: {line}", result.stem());
+        }
+    }
+    Ok(exit)
+}
+
+fn accept(golden: &Golden, here: &SuiteResult, reason: Option<&str>) -> Result<(), Failure> {
+    let stem = here.stem();
+    // A golden of another schema is replaced; the reader is told.
+    let was = golden.load(&stem).unwrap_or_else(|why| {
+        eprintln!("preheat: {stem}: {why}");
+        None
+    });
+    let differences = was.as_ref().map(|was| compare(was, here)).unwrap_or_default();
+    golden.accept(here).map_err(Failure::failed)?;
+    if was.is_some() && differences.is_empty() {
+        println!("{stem}: as golden, nothing to accept");
+        return Ok(());
+    }
+    let lines = golden::lines(was.as_ref(), here, &differences, reason);
+    golden::add(&golden.changelog(), &lines).map_err(Failure::failed)?;
+    for line in differences.iter().map(ToString::to_string).chain(lines) {
+        println!("{stem}: {line}");
+    }
+    Ok(())
 }

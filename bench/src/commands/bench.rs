@@ -1,13 +1,176 @@
 //! `preheat bench`.
 
-use crate::cli::BenchArgs;
+use super::list;
+use crate::cli::{BenchArgs, Format};
 use crate::exit::{Exit, Failure};
+use crate::golden::{Difference, Golden, compare};
+use crate::lab::session::{Done, Session, resume_line};
+use crate::lab::{Options, device, load};
+use crate::results::{SCHEMA, SuiteResult};
+use crate::table::{self, Style};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// What `--format json` prints: all of it on stdout, whatever the exit code, unless that is 2.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    device: &'static str,
+    math: &'static str,
+    exit: u8,
+    interrupted: bool,
+    error: Option<&'a str>,
+    suites: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    result: &'a SuiteResult,
+    golden: &'a Status,
+    failures: &'a [String],
+}
+
+/// How a suite stands to golden.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Status {
+    /// Equal in every bit.
+    Equal,
+    /// Red.
+    Moved(Vec<Difference>),
+    /// Nothing was accepted for this suite and tier, or it cannot be read.
+    NoGolden(String),
+    /// Not a whole suite as it is.
+    NotCompared(String),
+}
 
 /// Trains what is missing, judges, compares, prints.
 ///
 /// # Errors
 /// A wrong command or definition, an unusable device or store.
 pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
-    crate::lab::device::choose(args.device, args.math)?;
-    Err(Failure { exit: Exit::Nothing, message: "nothing selected".into() })
+    let done = carry_out(args);
+    if let (Err(failure), Format::Json, false) = (&done, args.format, args.list || args.verify)
+        && failure.exit != Exit::Usage
+    {
+        json(failure.exit, false, Some(&failure.message), Vec::new());
+    }
+    done
+}
+
+fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
+    let cpu = device::choose(args.device, args.math)?;
+    let options =
+        Options { filter: args.filter.clone(), seeds: args.seeds, task: args.task.clone(), ..args.suite.options() };
+    let session = Session::new(options, cpu);
+    let suites = load::suites(&session)?;
+    if args.list {
+        return list::list(&session, &suites, args.format);
+    }
+    if args.verify {
+        return list::verify(&session, &suites);
+    }
+    let done = session.carry(&suites)?;
+    let golden = Golden::new(&args.suite.golden);
+    let statuses: Vec<Status> = done
+        .results
+        .iter()
+        .zip(&done.failures)
+        .map(|(result, failures)| status(&golden, result, failures, done.interrupted, session.options().partial()))
+        .collect();
+    let exit = exit(&done, &statuses);
+    print(args.format, exit, &done, &statuses);
+    Ok(exit)
+}
+
+fn status(
+    golden: &Golden,
+    here: &SuiteResult,
+    failures: &[String],
+    interrupted: bool,
+    partial: Option<&str>,
+) -> Status {
+    if interrupted || !failures.is_empty() {
+        return Status::NotCompared("not all of its runs are there".into());
+    }
+    if let Some(why) = partial {
+        return Status::NotCompared(format!("{why}; golden holds whole suites"));
+    }
+    match golden.load(&here.stem()) {
+        Ok(Some(was)) => {
+            let differences = compare(&was, here);
+            if differences.is_empty() { Status::Equal } else { Status::Moved(differences) }
+        }
+        Ok(None) => Status::NoGolden(format!("no golden for {}; `preheat accept` makes one", here.stem())),
+        Err(why) => Status::NoGolden(why),
+    }
+}
+
+fn exit(done: &Done, statuses: &[Status]) -> Exit {
+    let of = |status: &Status| match status {
+        Status::Equal | Status::NotCompared(_) => Exit::Golden,
+        Status::Moved(_) => Exit::Regression,
+        Status::NoGolden(_) => Exit::Incomparable,
+    };
+    let mut exit = statuses.iter().map(of).fold(Exit::Golden, Exit::worst);
+    if done.failures.iter().any(|f| !f.is_empty()) {
+        exit = exit.worst(Exit::Failed);
+    }
+    if done.interrupted { exit.worst(Exit::Interrupted) } else { exit }
+}
+
+fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
+    let whole: Vec<(&SuiteResult, &Status)> = done.results.iter().zip(statuses).collect();
+    match format {
+        Format::Json => {
+            let entries = whole.iter().zip(&done.failures);
+            let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
+            json(exit, done.interrupted, None, entries.collect());
+        }
+        Format::Csv => out(&table::csv::suites(&done.results)),
+        Format::Table | Format::Markdown => {
+            let terminal = std::io::stdout().is_terminal();
+            let style = match format {
+                Format::Markdown => Style::Markdown,
+                _ if terminal => Style::Unicode,
+                _ => Style::Plain,
+            };
+            let tables: Vec<String> = done.results.iter().map(|result| table::suite(result, style)).collect();
+            out(&tables.join("\n"));
+        }
+    }
+    for (result, status) in whole {
+        let stem = result.stem();
+        match status {
+            Status::Equal => eprintln!("preheat: {stem}: as golden"),
+            Status::Moved(differences) => {
+                for difference in differences {
+                    eprintln!("preheat: {stem}: {difference}");
+                }
+            }
+            Status::NoGolden(why) => eprintln!("preheat: {stem}: {why}"),
+            Status::NotCompared(why) => eprintln!("preheat: {stem}: not compared with golden: {why}"),
+        }
+    }
+    for line in done.failures.iter().flatten() {
+        eprintln!("preheat: failed: {line}");
+    }
+    if done.interrupted {
+        eprintln!("preheat: interrupted; go on with: {}", resume_line());
+    }
+}
+
+fn json(exit: Exit, interrupted: bool, error: Option<&str>, suites: Vec<Entry<'_>>) {
+    let document =
+        Document { schema: SCHEMA, device: "cpu", math: "exact", exit: exit.code(), interrupted, error, suites };
+    match serde_json::to_string_pretty(&document) {
+        Ok(text) => out(&(text + "\n")),
+        Err(e) => eprintln!("preheat: {e}"),
+    }
+}
+
+/// To stdout. A reader that went away (`| head`) is no error of the bench.
+pub(super) fn out(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

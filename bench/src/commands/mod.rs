@@ -2,4 +2,5 @@
 
 pub mod accept;
 pub mod bench;
+mod list;
 pub mod report;

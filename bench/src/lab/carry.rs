@@ -2,35 +2,14 @@
 
 use super::trainer::data_hash;
 use super::workers::{Job, Workers};
-use crate::results::{Axes, SuiteResult};
+use crate::results::SuiteResult;
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::{Claim, Judged, Tier};
+use preheat_suites::plan::{Cell, Planned};
 use preheat_suites::record::{Measured, Observation, Record};
-use preheat_suites::run::{Run, RunId};
+use preheat_suites::run::{Run, RunId, Start};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// One cell that a run fills.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
-    /// Experiment id.
-    pub experiment: String,
-    /// Arm name.
-    pub arm: String,
-    /// Point of the grid.
-    pub axes: Axes,
-    /// Used to choose rates only.
-    pub selection: bool,
-}
-
-/// A run with the cells that it fills.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    /// The run.
-    pub run: Run,
-    /// Its cells.
-    pub cells: Vec<Cell>,
-}
 
 /// A suite's plan: stages, of which a later one may need what an earlier one measured.
 pub trait Staged {
@@ -41,12 +20,19 @@ pub trait Staged {
     /// # Errors
     /// One line where `measured` lacks what the stage depends on.
     fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String>;
+    /// The runs of a stage before anything is measured: values to be chosen stand at a candidate.
+    ///
+    /// # Errors
+    /// One line.
+    fn draft(&self, index: usize) -> Result<Vec<Planned>, String>;
 }
 
 /// A suite that is to be carried out.
 pub struct Suite {
     /// Its name.
     pub name: String,
+    /// The title that its table carries.
+    pub title: String,
     /// Its tier.
     pub tier: Tier,
     /// Its claims.
@@ -87,6 +73,7 @@ pub fn carry_out(
         ..Outcome::default()
     };
     let mut measured: BTreeMap<RunId, Measured> = BTreeMap::new();
+    let mut keys: BTreeMap<RunId, Key> = BTreeMap::new();
     let mut dead: BTreeSet<usize> = BTreeSet::new();
     let stages = suites.iter().map(|s| s.plan.stages()).max().unwrap_or(0);
     for stage in 0..stages {
@@ -103,15 +90,13 @@ pub fn carry_out(
                 }
             }
         }
-        let jobs = jobs(suites, &planned, conditions, &measured, flops);
-        let wanted = jobs.len();
+        let jobs = jobs(suites, &planned, conditions, &mut keys, flops);
         let carried = workers.carry_out(jobs);
         outcome.trained += carried.trained;
         outcome.reused += carried.records.len() - carried.trained;
         outcome.interrupted |= carried.interrupted;
         outcome.throughput.flops += carried.throughput.flops;
         outcome.throughput.seconds += carried.throughput.seconds;
-        let missing = wanted - carried.records.len();
         measured.extend(carried.records.iter().map(|(id, record)| (id.clone(), record.measured.clone())));
         outcome.records.extend(carried.records);
         for (index, planned) in planned {
@@ -123,34 +108,47 @@ pub fn carry_out(
                 outcome.failures[index].push(format!("{label}: {why}"));
             }
         }
-        if outcome.interrupted || missing > 0 && carried.failures.is_empty() {
+        if outcome.interrupted {
             break;
         }
     }
     outcome
 }
 
-/// The runs of a stage that nobody carried out yet, equal ones once.
+/// The runs of a stage that nobody carried out yet, equal ones once. `keys` learns where each run is kept.
 fn jobs(
     suites: &[Suite],
     planned: &[(usize, Planned)],
     conditions: &Conditions,
-    measured: &BTreeMap<RunId, Measured>,
+    keys: &mut BTreeMap<RunId, Key>,
     flops: &dyn Fn(&Run) -> f64,
 ) -> Vec<Job> {
-    let mut seen = BTreeSet::new();
-    let mut jobs = Vec::new();
-    for (index, Planned { run, cells }) in planned {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut places: BTreeMap<RunId, usize> = BTreeMap::new();
+    for (index, Planned { run, cells, keep_steps }) in planned {
         let id = run.id();
-        if measured.contains_key(&id) || !seen.insert(id.clone()) {
+        if let Some(place) = places.get(&id) {
+            let kept: &mut Vec<u64> = &mut jobs[*place].keep_steps;
+            kept.extend(keep_steps);
+            kept.sort_unstable();
+            kept.dedup();
             continue;
         }
         let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
+        let key = Key { run: id.clone(), conditions: conditions.clone(), data: data_hash(&run.recipe.task) };
+        let start = match &run.start {
+            Start::Fresh => None,
+            Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),
+        };
+        keys.insert(id.clone(), key.clone());
+        places.insert(id, jobs.len());
         jobs.push(Job {
-            key: Key { run: id, conditions: conditions.clone(), data: data_hash(&run.recipe.task) },
+            key,
             label: format!("{}/{cell} seed {}", suites[*index].name, run.seed),
             step_flops: flops(run),
             run: run.clone(),
+            keep_steps: keep_steps.clone(),
+            start,
         });
     }
     jobs
@@ -159,8 +157,7 @@ fn jobs(
 fn observe(planned: &Planned, measured: &BTreeMap<RunId, Measured>, observed: &mut Vec<(RunId, Observation)>) {
     let id = planned.run.id();
     let Some(measured) = measured.get(&id) else { return };
-    for Cell { experiment, arm, axes, selection } in planned.cells.iter().cloned() {
-        let seed = planned.run.seed;
+    for Cell { experiment, arm, axes, seed, selection } in planned.cells.iter().cloned() {
         let seen = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
         observed.push((id.clone(), seen));
     }
@@ -173,7 +170,7 @@ pub type Judge = dyn Fn(&[Claim], Tier, &[Observation]) -> Vec<Judged>;
 pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)], judge: &Judge) -> SuiteResult {
     let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
     let judged = judge(&suite.claims, suite.tier, &observations);
-    SuiteResult::new(&suite.name, suite.tier, scale, observed, &suite.claims, judged)
+    SuiteResult::new(suite.tier, &suite.name, &suite.title, scale, observed, &suite.claims, judged)
 }
 
 #[cfg(test)]

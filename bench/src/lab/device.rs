@@ -5,7 +5,7 @@ use crate::CODE_ID;
 use crate::cli::DeviceArg;
 use crate::exit::{Exit, Failure};
 use crate::store::key::Conditions;
-use preheat_kernels::cpu::{Cpu, Simd};
+use preheat_kernels::cpu::{Cpu, Simd, check_float_environment};
 use std::collections::BTreeMap;
 
 /// The device that the words name.
@@ -21,17 +21,10 @@ pub fn choose(device: DeviceArg, math: MathArg) -> Result<Cpu, Failure> {
         (DeviceArg::Cpu, MathArg::Fast) => {
             Err(Failure::usage("--math fast: the cpu device computes in exact math only; use --math exact"))
         }
-        (DeviceArg::Cpu, MathArg::Exact) => Ok(Cpu::new(Simd::Scalar)),
-    }
-}
-
-/// A SIMD path's word.
-pub const fn simd_name(simd: Simd) -> &'static str {
-    match simd {
-        Simd::Avx512 => "avx512",
-        Simd::Avx2 => "avx2",
-        Simd::Neon => "neon",
-        Simd::Scalar => "scalar",
+        (DeviceArg::Cpu, MathArg::Exact) => {
+            check_float_environment().map_err(Failure::failed)?;
+            Ok(Cpu::new(Simd::from_env().map_err(Failure::usage)?))
+        }
     }
 }
 
@@ -42,7 +35,7 @@ pub fn conditions(device: &Cpu) -> Conditions {
         code: CODE_ID.into(),
         math: "exact".into(),
         device: "cpu".into(),
-        simd: simd_name(device.simd()).into(),
+        simd: device.simd().name().into(),
     }
 }
 
@@ -54,7 +47,7 @@ pub fn environment(device: &Cpu) -> BTreeMap<String, String> {
         ("rustc", env!("PREHEAT_RUSTC").to_string()),
         ("preheat", env!("CARGO_PKG_VERSION").to_string()),
         ("os", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        ("simd", simd_name(device.simd()).to_string()),
+        ("simd", device.simd().name().to_string()),
         ("cpu", cpu_name().unwrap_or_else(|| "unknown".into())),
     ];
     fixed.into_iter().map(|(k, v)| (k.to_string(), v)).collect()

@@ -2,8 +2,9 @@
 
 pub mod carry;
 pub mod device;
+pub mod load;
 pub mod progress;
-pub mod selection;
+pub mod session;
 pub mod trainer;
 pub mod work;
 pub mod workers;

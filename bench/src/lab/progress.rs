@@ -12,8 +12,8 @@ pub trait Progress: Sync {
     fn begin(&self, runs: usize, flops: f64, reused: usize);
     /// These FLOPs were trained.
     fn advanced(&self, flops: f64);
-    /// These FLOPs need not be trained: a checkpoint holds them.
-    fn skipped(&self, flops: f64);
+    /// A run goes on from its checkpoint at `step`: these FLOPs need not be trained.
+    fn resumed(&self, label: &str, step: u64, flops: f64);
     /// A run is over.
     fn finished(&self);
     /// A line that the user must see.
@@ -73,7 +73,8 @@ impl Progress for Bars {
         drop(rest);
         self.bar.inc(whole as u64);
     }
-    fn skipped(&self, flops: f64) {
+    fn resumed(&self, label: &str, step: u64, flops: f64) {
+        self.warn(&format!("{label}: goes on from step {step}"));
         // A shorter bar instead of a jump: a jump would look like speed to the ETA.
         let length = self.bar.length().unwrap_or(0);
         self.bar.set_length(length.saturating_sub((flops / TICK) as u64));
@@ -154,7 +155,8 @@ impl Progress for Lines {
             }
         });
     }
-    fn skipped(&self, flops: f64) {
+    fn resumed(&self, label: &str, step: u64, flops: f64) {
+        self.warn(&format!("{label}: goes on from step {step}"));
         self.with(|state| state.flops -= flops);
     }
     fn finished(&self) {

@@ -91,7 +91,7 @@ impl Corpus for Files {
         let bytes = fs::read(path).map_err(|e| Invalid::new("path", format!("{path}: {e}")))?;
         let found = sha256(&bytes);
         match &self.sha256 {
-            Some(stated) if *stated != found => {
+            Some(stated) if !stated.eq_ignore_ascii_case(&found) => {
                 Err(Invalid::new("sha256", format!("{path} has {found}, the suite states {stated}")))
             }
             _ => Ok(bytes),
@@ -102,9 +102,13 @@ impl Corpus for Files {
 struct OnCpu(Trainer);
 
 impl Work for Trainers {
-    fn start(&self, run: &Run) -> Result<Box<dyn Training + '_>, String> {
+    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
         let task = self.task(run).map_err(|e| e.to_string())?;
-        let trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
+        let mut trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
+        if let Some(bytes) = from {
+            // Parameters only: the new run's optimizer may be another one, so its moments start at zero.
+            trainer.start_from(bytes, false)?;
+        }
         Ok(Box::new(OnCpu(trainer)))
     }
 }

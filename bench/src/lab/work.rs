@@ -5,8 +5,8 @@ use preheat_suites::run::Run;
 
 /// Starts runs. The real one is [`super::trainer::Trainers`]; tests plant crashes in a quick one.
 pub trait Work: Sync {
-    /// A run at its start. The error is one line.
-    fn start(&self, run: &Run) -> Result<Box<dyn Training + '_>, String>;
+    /// A run at its start: fresh, or at the parameters of `from`, another run's checkpoint. The error is one line.
+    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String>;
 }
 
 /// One run in progress, on one thread.

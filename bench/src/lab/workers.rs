@@ -6,7 +6,7 @@ use super::work::{Training, Work};
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::throughput::Throughput;
-use preheat_suites::record::Record;
+use preheat_suites::record::{Outcome, Record};
 use preheat_suites::run::{Run, RunId};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +32,10 @@ pub struct Job {
     pub label: String,
     /// FLOPs of one step.
     pub step_flops: f64,
+    /// Steps whose checkpoints other runs start from, ascending.
+    pub keep_steps: Vec<u64>,
+    /// The run and the step that this one starts from.
+    pub start: Option<(Key, u64)>,
 }
 
 /// What the workers need besides the jobs.
@@ -86,7 +90,7 @@ impl Workers<'_> {
         let mut carried = Carried::default();
         let mut ready = Vec::new();
         for job in jobs {
-            match self.store.record(&job.key, &|line| self.progress.warn(line)) {
+            match self.finished(&job) {
                 Some(record) => drop(carried.records.insert(job.key.run.clone(), record)),
                 None => ready.push(job),
             }
@@ -158,15 +162,15 @@ impl Workers<'_> {
 
     /// Trains one run, or takes its record where another bench has just written it.
     fn one(&self, job: &Job, steps: &mut u64) -> Result<End, String> {
-        let warn = |line: &str| self.progress.warn(line);
         let Some(lock) = self.store.lock(&job.key)? else { return Ok(End::Busy) };
         // Only now does nobody else write: look again.
-        if let Some(record) = self.store.record(&job.key, &warn) {
+        if let Some(record) = self.finished(job) {
             lock.remove();
             return Ok(End::Record(Box::new(record), false));
         }
         let mut training = self.resumed(job)?;
         let mut saved = Instant::now();
+        self.keep_for_others(job, &*training)?;
         while !training.is_done() {
             if self.stop.load(Ordering::Relaxed) {
                 self.store.keep_checkpoint(&job.key, &training.checkpoint())?;
@@ -178,6 +182,7 @@ impl Workers<'_> {
             }
             training.advance();
             *steps += 1;
+            self.keep_for_others(job, &*training)?;
             self.progress.advanced(job.step_flops);
         }
         let measured = training.finish();
@@ -187,17 +192,50 @@ impl Workers<'_> {
         Ok(End::Record(Box::new(record), true))
     }
 
+    /// The run's record, where all checkpoints that others start from are there too. A run that diverged
+    /// before such a step has none to give.
+    fn finished(&self, job: &Job) -> Option<Record> {
+        let warn = |line: &str| self.progress.warn(line);
+        let record = self.store.record(&job.key, &warn)?;
+        let last = match record.measured.outcome {
+            Outcome::Diverged { step } => step,
+            _ => u64::MAX,
+        };
+        let mut needed = job.keep_steps.iter().filter(|step| **step < last);
+        needed.all(|step| self.store.kept(&job.key, *step, &warn).is_some()).then_some(record)
+    }
+
+    fn keep_for_others(&self, job: &Job, training: &dyn Training) -> Result<(), String> {
+        let step = training.step();
+        if job.keep_steps.contains(&step) {
+            self.store.keep_for_others(&job.key, step, &training.checkpoint())?;
+        }
+        Ok(())
+    }
+
     /// The run at its checkpoint where there is a good one, else at its start.
     fn resumed(&self, job: &Job) -> Result<Box<dyn Training + '_>, String> {
         let warn = |line: &str| self.progress.warn(line);
-        let mut training = self.work.start(&job.run)?;
+        let mut training = self.fresh(job)?;
         let Some(bytes) = self.store.checkpoint(&job.key, &warn) else { return Ok(training) };
         if let Err(why) = training.restore(&bytes) {
             self.store.reject_checkpoint(&job.key, &why, &warn);
-            return self.work.start(&job.run);
+            return self.fresh(job);
         }
-        self.progress.skipped(training.step() as f64 * job.step_flops);
+        let step = training.step();
+        let mut passed = job.keep_steps.iter().filter(|kept| **kept < step);
+        if passed.any(|kept| self.store.kept(&job.key, *kept, &warn).is_none()) {
+            return self.fresh(job);
+        }
+        self.progress.resumed(&job.label, step, step as f64 * job.step_flops);
         Ok(training)
+    }
+
+    fn fresh(&self, job: &Job) -> Result<Box<dyn Training + '_>, String> {
+        let Some((key, step)) = &job.start else { return self.work.start(&job.run, None) };
+        let bytes = self.store.kept(key, *step, &|line| self.progress.warn(line));
+        let bytes = bytes.ok_or_else(|| format!("no checkpoint of run {} at step {step} to start from", key.run))?;
+        self.work.start(&job.run, Some(&bytes))
     }
 }
 

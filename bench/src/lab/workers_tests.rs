@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicUsize;
 fn job(name: &str, steps: i64, seed: u64) -> Job {
     let run = run(name, steps, seed);
     let key = Key { run: run.id(), conditions: conditions(), data: "generated".into() };
-    Job { label: format!("{name} seed {seed}"), key, run, step_flops: 1.0 }
+    let label = format!("{name} seed {seed}");
+    Job { label, key, run, step_flops: 1.0, keep_steps: vec![], start: None }
 }
 
 /// Carries out `jobs` with `fake` on a store.
@@ -156,4 +157,26 @@ fn a_run_that_another_bench_trains_is_waited_for_unless_stopped() {
     });
     assert!(carried.interrupted && carried.records.is_empty());
     drop(lock);
+}
+
+#[test]
+fn a_run_starts_from_anothers_kept_checkpoint_and_a_lost_one_is_made_again() {
+    let (dir, store) = fresh();
+    let source = Job { keep_steps: vec![3], ..job("a", 8, 1) };
+    let child = Job { start: Some((source.key.clone(), 3)), ..job("b", 4, 1) };
+    let (early, lines) = carry(&store, &Fake::default(), vec![child.clone()], 1, &GO);
+    assert!(early.records.is_empty() && lines[0].contains("no checkpoint of run"), "{lines:?}");
+
+    let (first, _) = carry(&store, &Fake::default(), vec![source.clone()], 1, &GO);
+    let (second, _) = carry(&store, &Fake::default(), vec![child.clone()], 1, &GO);
+    assert_eq!((first.trained, second.trained), (1, 1));
+    // Three steps of `a` and four of `b` are another sum than four of `b` alone.
+    let (_other, elsewhere) = fresh();
+    let (alone, _) = carry(&elsewhere, &Fake::default(), vec![job("b", 4, 1)], 1, &GO);
+    assert_ne!(digests(&second), digests(&alone));
+
+    std::fs::remove_dir_all(dir.path().join("kept")).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (again, _) = carry(&store, &Fake::default(), vec![source], 1, &GO);
+    assert_eq!((again.trained, digests(&again)), (1, digests(&first)));
 }

@@ -68,8 +68,21 @@ pub fn unseal<'a>(kind: &str, bytes: &'a [u8]) -> Result<&'a [u8], Bad> {
 /// # Errors
 /// The file system's; nothing is left behind then.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_by(path, &format!("tmp-{}", std::process::id()), bytes)
+}
+
+/// As [`write_atomic`], where a lock leaves one writer: the temporary name is always the same, so what a
+/// killed writer left is taken up by the next.
+///
+/// # Errors
+/// The file system's.
+pub fn write_alone(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_by(path, "tmp", bytes)
+}
+
+fn write_by(path: &Path, suffix: &str, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".tmp-{}", std::process::id()));
+    temporary.push(format!(".{suffix}"));
     let temporary = PathBuf::from(temporary);
     let written = (|| {
         let mut file = File::create(&temporary)?;

@@ -1,8 +1,9 @@
 //! The store: records of finished runs, checkpoints of runs in progress, and locks between processes.
 //!
 //! ```text
-//! target/preheat/records/<key>.record        sealed JSON
-//! target/preheat/checkpoints/<key>.checkpoint  sealed bytes
+//! target/preheat/records/<key>.record            sealed JSON
+//! target/preheat/checkpoints/<key>.checkpoint    sealed bytes
+//! target/preheat/kept/<key>-<step>.checkpoint    from which other runs start
 //! target/preheat/locks/<key>.lock
 //! target/preheat/throughput.json
 //! ```
@@ -15,7 +16,7 @@ pub mod key;
 pub mod lock;
 pub mod throughput;
 
-use envelope::{seal, set_aside, unseal, write_atomic};
+use envelope::{seal, set_aside, unseal, write_alone};
 use key::Key;
 use lock::RunLock;
 use preheat_suites::record::Record;
@@ -51,7 +52,7 @@ impl Store {
     /// # Errors
     /// One line where the folder cannot be written.
     pub fn open(root: &Path) -> Result<Self, String> {
-        for folder in ["records", "checkpoints", "locks"] {
+        for folder in ["records", "checkpoints", "kept", "locks"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|e| format!("store {}: {e}", path.display()))?;
         }
@@ -89,7 +90,7 @@ impl Store {
         let kept = Kept { key: key.clone(), record: record.clone() };
         let mut body = serde_json::to_vec_pretty(&kept).map_err(|e| format!("{}: {e}", path.display()))?;
         body.push(b'\n');
-        write_atomic(&path, &seal(RECORD, &body)).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_alone(&path, &seal(RECORD, &body)).map_err(|e| format!("{}: {e}", path.display()))?;
         self.drop_checkpoint(key);
         Ok(())
     }
@@ -105,7 +106,25 @@ impl Store {
     /// One line.
     pub fn keep_checkpoint(&self, key: &Key, bytes: &[u8]) -> Result<(), String> {
         let path = self.path("checkpoints", key, CHECKPOINT);
-        write_atomic(&path, &seal(CHECKPOINT, bytes)).map_err(|e| format!("{}: {e}", path.display()))
+        write_alone(&path, &seal(CHECKPOINT, bytes)).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// The checkpoint of a run at `step` from which other runs start.
+    pub fn kept(&self, key: &Key, step: u64, warn: Warn<'_>) -> Option<Vec<u8>> {
+        self.body(CHECKPOINT, &self.kept_path(key, step), warn)
+    }
+
+    /// Keeps a checkpoint from which other runs start.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn keep_for_others(&self, key: &Key, step: u64, bytes: &[u8]) -> Result<(), String> {
+        let path = self.kept_path(key, step);
+        write_alone(&path, &seal(CHECKPOINT, bytes)).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn kept_path(&self, key: &Key, step: u64) -> PathBuf {
+        self.root.join("kept").join(format!("{}-{step}.{CHECKPOINT}", key.name()))
     }
 
     /// Renames a checkpoint that the trainer does not take.
@@ -115,7 +134,9 @@ impl Store {
 
     /// Forgets the checkpoint of a finished run.
     pub fn drop_checkpoint(&self, key: &Key) {
-        let _ = fs::remove_file(self.path("checkpoints", key, CHECKPOINT));
+        for extension in [CHECKPOINT, "checkpoint.tmp"] {
+            let _ = fs::remove_file(self.path("checkpoints", key, extension));
+        }
     }
 
     /// The right to train `key`, or `None` while another bench trains it.

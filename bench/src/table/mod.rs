@@ -3,7 +3,7 @@
 pub mod csv;
 mod numbers;
 
-pub use numbers::{flops, interval, mean_sd, number};
+pub use numbers::{count, flops, interval, mean_sd, number};
 
 use crate::results::{Axes, CellResult, ClaimResult, SuiteResult, tier_name};
 use preheat_suites::claims::Verdict;
@@ -32,14 +32,19 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
     let digest = &result.digest[..DIGEST.min(result.digest.len())];
     let _ = writeln!(
         text,
-        "{hash}{} ({}) · {} · digest {tick}{digest}{tick}\n",
+        "{hash}{} ({}): {}\n\n{} · digest {tick}{digest}{tick}\n",
         result.name,
         tier_name(result.tier),
+        result.title,
         result.scale
     );
     for experiment in experiments(result) {
-        text.push_str(&draw(cells(&experiment), style));
+        let (varying, constant) = metrics(&experiment);
+        text.push_str(&draw(cells(&experiment, &varying), style));
         text.push_str("\n\n");
+        if !constant.is_empty() {
+            let _ = writeln!(text, "{} in every cell: {}\n", experiment[0].experiment, constant.join(", "));
+        }
     }
     if !result.claims.is_empty() {
         text.push_str(&draw(claims(&result.claims), style));
@@ -69,17 +74,26 @@ fn experiments(result: &SuiteResult) -> Vec<Vec<&CellResult>> {
 /// Metrics with many members (a norm per layer) stay in the JSON.
 const MOST_METRICS: usize = 6;
 
-fn cells(cells: &[&CellResult]) -> Vec<Vec<String>> {
+/// The metrics that are columns, the losses first; and those that are one number everywhere, in words.
+fn metrics<'a>(cells: &[&'a CellResult]) -> (Vec<&'a str>, Vec<String>) {
+    let mut names: Vec<&str> = cells.iter().flat_map(|c| c.metrics.keys().map(String::as_str)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| !name.contains('.'));
+    names.sort_by_key(|name| (!name.ends_with("loss"), *name));
+    let constant = |name: &str| {
+        let first = cells[0].metrics.get(name)?.values.first().copied()??;
+        let same = |c: &&CellResult| c.metrics.get(name).is_some_and(|m| m.values.iter().all(|x| *x == Some(first)));
+        // One cell alone says nothing about what varies.
+        (cells.len() > 1 && cells.iter().all(same)).then(|| format!("{name} {}", number(first)))
+    };
+    let (same, mut varying): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| constant(name).is_some());
+    varying.truncate(MOST_METRICS);
+    (varying, same.into_iter().filter_map(constant).collect())
+}
+
+fn cells(cells: &[&CellResult], metrics: &[&str]) -> Vec<Vec<String>> {
     let axes = union(cells.iter().map(|c| &c.axes));
-    let mut metrics: Vec<&str> = Vec::new();
-    for name in cells.iter().flat_map(|c| c.metrics.keys()) {
-        if !metrics.contains(&name.as_str()) && !name.contains('.') {
-            metrics.push(name);
-        }
-    }
-    // The losses first, the rest by name.
-    metrics.sort_by_key(|name| (!name.ends_with("loss"), *name));
-    metrics.truncate(MOST_METRICS);
     let mut rows = vec![
         [cells[0].experiment.clone()]
             .into_iter()
@@ -189,7 +203,10 @@ mod tests {
     fn a_suite_without_cells_or_claims_is_its_header() {
         let mut empty = result(&[]);
         empty.claims.clear();
-        assert_eq!(suite(&empty, Style::Plain), format!("demo (quick) · 10 steps · digest {}\n", &empty.digest[..12]));
+        assert_eq!(
+            suite(&empty, Style::Plain),
+            format!("demo (quick): A demonstration\n\n10 steps · digest {}\n", &empty.digest[..12])
+        );
     }
 
     #[test]

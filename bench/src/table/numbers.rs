@@ -56,17 +56,27 @@ pub fn interval([low, high]: [f64; 2]) -> String {
     format!("[{}, {}]", number(low), number(high))
 }
 
+/// A count with a prefix: `812`, `21.4 k`.
+pub fn count(x: f64) -> String {
+    let (scale, prefix) = prefix(x);
+    if scale == 1.0 { format!("{x}") } else { format!("{:.1} {prefix}", x / scale) }
+}
+
 /// FLOPs with a prefix: `1.20 T`.
 pub fn flops(x: f64) -> String {
-    let (scale, prefix) = match x {
+    let (scale, prefix) = prefix(x);
+    format!("{:.2} {prefix}", x / scale).trim_end().to_string()
+}
+
+fn prefix(x: f64) -> (f64, &'static str) {
+    match x {
         x if x >= 1e15 => (1e15, "P"),
         x if x >= 1e12 => (1e12, "T"),
         x if x >= 1e9 => (1e9, "G"),
         x if x >= 1e6 => (1e6, "M"),
         x if x >= 1e3 => (1e3, "k"),
         _ => (1.0, ""),
-    };
-    format!("{:.2} {prefix}", x / scale).trim_end().to_string()
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +108,11 @@ mod tests {
         assert_eq!(mean_sd(&Summary::of(&[1.0, 1.0])), "1.000 ±0 (n=2)");
         assert_eq!(mean_sd(&Summary::of(&[1.0, f64::NAN])), "not finite 1/2");
         assert_eq!(mean_sd(&Summary::of(&[1.0, 1.0005])), "1.000 ±4e-4 (n=2)");
+    }
+
+    #[test]
+    fn counts_are_whole_below_a_thousand() {
+        assert_eq!(["812", "21.4 k", "1.2 M"], [812.0, 21_440.0, 1.2e6].map(count));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::time::Duration;
 struct TwoStages(&'static str);
 
 fn planned(run: Run, arm: &str) -> Planned {
-    let cell = Cell { experiment: "e".into(), arm: arm.into(), axes: Axes::new(), selection: false };
-    Planned { run, cells: vec![cell] }
+    let (experiment, arm, seed) = ("e".into(), arm.into(), run.seed);
+    let cell = Cell { experiment, arm, axes: BTreeMap::new(), seed, selection: false };
+    Planned { run, cells: vec![cell], keep_steps: vec![] }
 }
 
 impl Staged for TwoStages {
@@ -29,6 +30,9 @@ impl Staged for TwoStages {
         let sums: Option<Vec<f64>> = sums.collect();
         let best = sums.ok_or("the sweep is not complete")?.into_iter().fold(f64::INFINITY, f64::min);
         Ok(vec![planned(run(&format!("best {best}"), 2, 9), "second")])
+    }
+    fn draft(&self, index: usize) -> Result<Vec<Planned>, String> {
+        self.stage(index, &BTreeMap::new())
     }
 }
 
@@ -48,6 +52,7 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
     };
     let suite = |model: &&'static str| Suite {
         name: (*model).into(),
+        title: String::new(),
         tier: Tier::Smoke,
         claims: vec![],
         plan: Box::new(TwoStages(model)),

@@ -1,0 +1,168 @@
+//! `preheat bench --list` and `--verify`: the same plan as the bench, nothing kept.
+
+use super::bench::out;
+use crate::cli::Format;
+use crate::exit::{Exit, Failure};
+use crate::lab::carry::Suite;
+use crate::lab::progress::seconds;
+use crate::lab::session::Session;
+use crate::lab::work::Work;
+use crate::results::tier_name;
+use crate::store::Store;
+use crate::store::throughput::ASSUMED_GFLOPS;
+use crate::table::{Style, draw, flops};
+use preheat_suites::plan::Planned;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One stage of one suite.
+#[derive(Debug, Serialize)]
+struct Row {
+    suite: String,
+    tier: &'static str,
+    stage: usize,
+    experiments: Vec<String>,
+    runs: usize,
+    cells: usize,
+    flops: f64,
+    seconds: f64,
+}
+
+/// Shows stages, runs, cells, FLOPs and the expected time.
+///
+/// # Errors
+/// A run that cannot be built.
+pub(super) fn list(session: &Session, suites: &[Suite], format: Format) -> Result<Exit, Failure> {
+    let measured = Store::peek(&session.options().store).throughput(&session.class());
+    let core = measured.map_or(ASSUMED_GFLOPS * 1e9, |t| t.rate());
+    let rate = core * session.jobs() as f64;
+    let mut rows = Vec::new();
+    // Equal runs of two suites or stages are trained once; they count where they stand first.
+    let mut seen = BTreeSet::new();
+    for suite in suites {
+        for stage in 0..suite.plan.stages() {
+            rows.push(row(session, suite, stage, rate, &mut seen)?);
+        }
+    }
+    match format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&rows).map_err(Failure::failed)?;
+            out(&(text + "\n"));
+        }
+        _ => out(&table(&rows, format)),
+    }
+    let source = match measured {
+        Some(_) => "measured in this store",
+        None => "assumed, nothing was measured yet",
+    };
+    let total: f64 = rows.iter().map(|r| r.seconds).sum();
+    eprintln!(
+        "preheat: about {} on {} threads at {:.2} GFLOP/s each ({source})",
+        seconds(total),
+        session.jobs(),
+        core / 1e9
+    );
+    Ok(Exit::Golden)
+}
+
+fn row(
+    session: &Session,
+    suite: &Suite,
+    stage: usize,
+    rate: f64,
+    seen: &mut BTreeSet<preheat_suites::run::RunId>,
+) -> Result<Row, Failure> {
+    let mut total = 0.0;
+    let mut experiments: Vec<String> = Vec::new();
+    let mut cells = BTreeMap::new();
+    let mut runs = 0;
+    for planned in suite.plan.draft(stage).map_err(Failure::usage)? {
+        for cell in &planned.cells {
+            if !experiments.contains(&cell.experiment) {
+                experiments.push(cell.experiment.clone());
+            }
+            cells.insert(crate::results::place(&cell.experiment, &cell.arm, &cell.axes), ());
+        }
+        if seen.insert(planned.run.id()) {
+            let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
+            total += step * planned.run.recipe.train.int("steps") as f64;
+            runs += 1;
+        }
+    }
+    Ok(Row {
+        suite: suite.name.clone(),
+        tier: tier_name(suite.tier),
+        stage: stage + 1,
+        experiments,
+        runs,
+        cells: cells.len(),
+        flops: total,
+        seconds: total / rate,
+    })
+}
+
+fn table(rows: &[Row], format: Format) -> String {
+    let header = ["suite", "tier", "stage", "experiments", "runs", "cells", "FLOPs", "time"];
+    let mut lines = vec![header.map(String::from).to_vec()];
+    let line = |suite: &str, tier: &str, stage: &str, what: &str, runs: usize, cells: usize, work: f64, time: f64| {
+        vec![
+            suite.to_string(),
+            tier.to_string(),
+            stage.to_string(),
+            what.to_string(),
+            runs.to_string(),
+            cells.to_string(),
+            flops(work),
+            seconds(time),
+        ]
+    };
+    for r in rows {
+        let stage = r.stage.to_string();
+        lines.push(line(&r.suite, r.tier, &stage, &r.experiments.join(", "), r.runs, r.cells, r.flops, r.seconds));
+    }
+    let sum = |f: fn(&Row) -> f64| rows.iter().map(f).sum();
+    let (runs, cells) = (rows.iter().map(|r| r.runs).sum(), rows.iter().map(|r| r.cells).sum());
+    lines.push(line("all", "", "", "", runs, cells, sum(|r| r.flops), sum(|r| r.seconds)));
+    let style = match format {
+        Format::Markdown => Style::Markdown,
+        _ if std::io::stdout().is_terminal() => Style::Unicode,
+        _ => Style::Plain,
+    };
+    draw(lines, style) + "\n"
+}
+
+/// Builds every run and trains one step of each.
+///
+/// # Errors
+/// A run that cannot be built.
+pub(super) fn verify(session: &Session, suites: &[Suite]) -> Result<Exit, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut exit = Exit::Golden;
+    for suite in suites {
+        let stages = (0..suite.plan.stages()).map(|stage| suite.plan.draft(stage));
+        let planned: Vec<Vec<Planned>> = stages.collect::<Result<_, _>>().map_err(Failure::usage)?;
+        for planned in planned.into_iter().flatten() {
+            if !seen.insert(planned.run.id()) {
+                continue;
+            }
+            let one = || -> Result<(), String> {
+                let mut training = session.trainers().start(&planned.run, None)?;
+                if !training.is_done() {
+                    training.advance();
+                }
+                Ok(())
+            };
+            let done = catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(|_| Err("panicked".into()));
+            if let Err(why) = done {
+                let cell = planned.cells.first();
+                let place = cell.map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
+                eprintln!("preheat: {}/{place}: {why}", suite.name);
+                exit = exit.worst(Exit::Usage);
+            }
+        }
+    }
+    eprintln!("preheat: {} runs built, one step each, nothing kept", seen.len());
+    Ok(exit)
+}

@@ -1,0 +1,208 @@
+//! From words to suites: reads definitions, plans them, and opens their data before anything is trained.
+
+use super::Options;
+use super::carry::{Staged, Suite};
+use super::session::Session;
+use super::trainer::sha256;
+use crate::exit::{Exit, Failure};
+use preheat_suites::definition::{self, Registry, parse_task};
+use preheat_suites::plan::{Filter, Plan, PlanError, PlanOptions, Planned};
+use preheat_suites::record::{Measured, Outcome};
+use preheat_suites::registry::Spec;
+use preheat_suites::run::RunId;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A definition before it is read: its name, what errors call the file, its bytes.
+struct Source {
+    name: String,
+    file: String,
+    bytes: Vec<u8>,
+}
+
+/// The suites that the session's words select, planned, each with its data at hand.
+///
+/// # Errors
+/// A wrong definition, an unknown name, missing data (2); nothing selected (4).
+pub fn suites(session: &Session) -> Result<Vec<Suite>, Failure> {
+    let options = session.options();
+    let registry = Registry::builtin();
+    let plan_options = plan_options(options, &registry)?;
+    let mut loaded = Vec::new();
+    let mut left_out = Vec::new();
+    for source in selected(sources(options.suites_dir.as_deref())?, &options.suites)? {
+        let suite = definition::parse(&source.file, &source.bytes, &registry).map_err(Failure::usage)?;
+        match Plan::new(&suite, options.tier, &plan_options) {
+            Ok(plan) if plan.stages() == 0 => left_out.push(format!("{}: the filter leaves nothing", suite.name)),
+            Ok(plan) => loaded.push(planned(suite, plan)),
+            Err(why @ PlanError::Tier { .. }) => left_out.push(why.to_string()),
+            Err(why) => return Err(Failure::usage(format!("{}: {why}", source.file))),
+        }
+    }
+    if loaded.is_empty() {
+        let why = if left_out.is_empty() { "there are no suites".to_string() } else { left_out.join("; ") };
+        return Err(Failure { exit: Exit::Nothing, message: format!("nothing selected: {why}") });
+    }
+    for why in left_out {
+        eprintln!("preheat: left out: {why}");
+    }
+    for suite in &loaded {
+        open_data(session, suite)?;
+    }
+    Ok(loaded)
+}
+
+fn planned(suite: definition::Suite, plan: Plan) -> Suite {
+    let metrics = suite.experiments.iter().flat_map(|e| e.takes.iter().map(|take| take.metric.clone())).collect();
+    Suite {
+        name: suite.name,
+        title: suite.title,
+        tier: plan.tier,
+        claims: suite.claims,
+        plan: Box::new(Draftable { plan, metrics }),
+    }
+}
+
+/// A plan, and the metrics by which its later stages choose.
+struct Draftable {
+    plan: Plan,
+    metrics: Vec<String>,
+}
+
+impl Staged for Draftable {
+    fn stages(&self) -> usize {
+        self.plan.stages()
+    }
+    fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String> {
+        self.plan.resolve_stage(index, measured).map_err(|e| e.to_string())
+    }
+    fn draft(&self, index: usize) -> Result<Vec<Planned>, String> {
+        // Among equals the first candidate wins, so equal metrics draft every stage.
+        let equal = Measured {
+            outcome: Outcome::Finished,
+            curves: BTreeMap::new(),
+            metrics: self.metrics.iter().map(|metric| (metric.clone(), 0.0)).collect(),
+            digest: String::new(),
+        };
+        let mut drafted = BTreeMap::new();
+        for earlier in 0..index {
+            let runs = self.stage(earlier, &drafted)?;
+            drafted.extend(runs.into_iter().map(|planned| (planned.run.id(), equal.clone())));
+        }
+        self.stage(index, &drafted)
+    }
+}
+
+/// A missing file or another hash is told before the first run, not by a worker.
+fn open_data(session: &Session, suite: &Suite) -> Result<(), Failure> {
+    for stage in 0..suite.plan.stages() {
+        for planned in suite.plan.draft(stage).map_err(Failure::usage)? {
+            let opened = session.trainers().task(&planned.run);
+            opened.map_err(|e| Failure::usage(format!("{}: task.{e}", suite.name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn sources(folder: Option<&Path>) -> Result<Vec<Source>, Failure> {
+    let Some(folder) = folder else {
+        let source = |(name, text): &(&str, &str)| Source {
+            name: (*name).into(),
+            file: format!("suites/{name}.yaml"),
+            bytes: text.as_bytes().to_vec(),
+        };
+        return Ok(preheat_suites::builtin().iter().map(source).collect());
+    };
+    let wrong = |path: &Path, e: std::io::Error| Failure::usage(format!("{}: {e}", path.display()));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| wrong(folder, e))? {
+        let path = entry.map_err(|e| wrong(folder, e))?.path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let bytes = fs::read(path).map_err(|e| wrong(path, e))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Source { name, file: path.display().to_string(), bytes })
+    };
+    paths.iter().map(read).collect()
+}
+
+/// The named sources in the order of the words, or all.
+fn selected(sources: Vec<Source>, names: &[String]) -> Result<Vec<Source>, Failure> {
+    if names.is_empty() {
+        return Ok(sources);
+    }
+    let known: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
+    let mut rest: Vec<Option<Source>> = sources.into_iter().map(Some).collect();
+    let mut chosen = Vec::new();
+    for name in names {
+        let at = known
+            .iter()
+            .position(|k| k == name)
+            .ok_or_else(|| Failure::usage(format!("no suite {name}; allowed: {}", known.join(", "))))?;
+        // A name said twice is one suite.
+        chosen.extend(rest[at].take());
+    }
+    Ok(chosen)
+}
+
+fn plan_options(options: &Options, registry: &Registry) -> Result<PlanOptions, Failure> {
+    let filter = (!options.filter.is_empty()).then(|| options.filter.join(","));
+    let filter = filter.map(|text| text.parse::<Filter>()).transpose();
+    Ok(PlanOptions {
+        filter: filter.map_err(|e| Failure::usage(format!("--filter: {e}")))?,
+        seeds: options.seeds.map(u64::from),
+        task_override: options.task.as_deref().map(|word| task(word, registry)).transpose()?,
+    })
+}
+
+/// The task that `text=FILE` names, pinned to the file's hash.
+fn task(word: &str, registry: &Registry) -> Result<Spec, Failure> {
+    let Some(("text", path)) = word.split_once('=').filter(|(_, path)| !path.is_empty()) else {
+        return Err(Failure::usage(format!("--task {word}: allowed: text=FILE")));
+    };
+    let bytes = fs::read(path).map_err(|e| Failure::usage(format!("--task text={path}: {e}")))?;
+    // A JSON string is a YAML string.
+    let path = serde_json::to_string(path).map_err(Failure::usage)?;
+    let yaml = format!("{{text: {{path: {path}, sha256: \"{}\"}}}}", sha256(&bytes));
+    parse_task("--task", &yaml, registry).map_err(Failure::usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Result<Vec<String>, Failure> {
+        let source = |name: &str| Source { name: name.into(), file: String::new(), bytes: Vec::new() };
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let chosen = selected(["a", "b", "c"].map(source).into(), &names)?;
+        Ok(chosen.into_iter().map(|s| s.name).collect())
+    }
+
+    #[test]
+    fn suites_come_in_the_order_of_the_words_and_once() {
+        assert_eq!(named(&[]).unwrap(), ["a", "b", "c"]);
+        assert_eq!(named(&["c", "a", "c"]).unwrap(), ["c", "a"]);
+        let typo = named(&["d"]).unwrap_err();
+        assert_eq!((typo.exit, typo.message.as_str()), (Exit::Usage, "no suite d; allowed: a, b, c"));
+    }
+
+    #[test]
+    fn a_text_file_becomes_a_task_pinned_to_its_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a \"b\".txt");
+        fs::write(&path, "abc").unwrap();
+        let word = format!("text={}", path.display());
+        let spec = task(&word, &Registry::builtin()).unwrap();
+        assert_eq!(spec.name, "text");
+        assert_eq!(spec.params.text("path"), path.to_str().unwrap());
+        assert_eq!(spec.params.text("sha256"), sha256(b"abc"));
+        for bad in ["text", "text=", "audio=x", "text=no/such/file"] {
+            assert_eq!(task(bad, &Registry::builtin()).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+}

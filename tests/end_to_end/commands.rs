@@ -1,0 +1,155 @@
+//! Words, exit codes, and what stands on stdout.
+
+use crate::support::{Lab, said, tiny};
+
+#[test]
+fn a_wrong_command_is_2_and_says_nothing_on_stdout() {
+    let lab = Lab::new();
+    let wrong: &[(&[&str], &str)] = &[
+        (&["--device", "tpu"], "tpu"),
+        (&["--math", "fast"], "--math exact"),
+        (&["--jobs", "0"], "0"),
+        (&["--filter", "a,,b"], "--filter"),
+        (&["--task", "text=no/such/file"], "no/such/file"),
+        (&["--task", "audio=x"], "text=FILE"),
+        (&["--seeds", "1000"], "seeds"),
+        (&["nosuch"], "allowed: tiny"),
+        (&["--tier", "huge"], "--tier"),
+    ];
+    for (words, expected) in wrong {
+        let done = lab.bench(&[&["--format", "json"], *words].concat());
+        done.exits(2).says(&[expected]);
+        assert_eq!(done.stdout, "", "{words:?}");
+    }
+    said(lab.command(&["bench", "--suites", "nowhere"])).exits(2).says(&["nowhere"]);
+}
+
+#[test]
+fn a_wrong_definition_is_2_with_file_line_and_what_is_allowed() {
+    let cases = [
+        ("norm: post-ln", "norm: middle-ln", "tiny.yaml:15:42:", "post-ln"),
+        ("adam: {}", "adamm: {}", "tiny.yaml:11:", "adam"),
+        ("width: 8", "width: 9", "tiny.yaml:", "heads"),
+        ("suite: tiny", "suite: other", "tiny.yaml:1:", "tiny"),
+        ("steps: 4", "steps: 4.5", "tiny.yaml:13:", "steps"),
+    ];
+    for (good, bad, place, word) in cases {
+        let text = tiny(4);
+        assert!(text.contains(good), "{good}");
+        let done = Lab::with(&text.replacen(good, bad, 1)).bench(&[]);
+        done.exits(2).says(&[place, word]);
+        assert_eq!(done.stderr.lines().count(), 1, "{bad}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_forced_simd_path_that_is_unknown_is_2_and_every_known_one_has_the_same_bits() {
+    let lab = Lab::new();
+    let forced = |simd: &str, store: &str| {
+        let mut command = lab.bench_command(store, &["--format", "json"]);
+        said({
+            command.env("PREHEAT_SIMD", simd);
+            command
+        })
+    };
+    forced("mmx", "a").exits(2).says(&["mmx"]);
+    let fastest = forced("", "a");
+    let scalar = forced("scalar", "a");
+    fastest.exits(3);
+    assert_eq!(scalar.trained(), 6, "a record of one path never answers for another");
+    assert_eq!(fastest.stdout, scalar.stdout);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_5_and_json_still_stands_on_stdout() {
+    let done = Lab::new().bench(&["--device", "cuda", "--format", "json"]);
+    done.exits(5).says(&["cuda"]);
+    assert_eq!(done.json()["exit"], 5);
+}
+
+#[test]
+fn nothing_selected_is_4() {
+    let lab = Lab::new();
+    let smoke = ["--tier", "smoke", "--filter"];
+    let words = [&[&smoke[..], &["nosuch"]].concat()[..], &[&smoke[..], &["width=999"]].concat(), &["--tier", "paper"]];
+    for words in words {
+        let done = said(lab.command(&[&["bench", "--suites", "suites", "--format", "json"], words].concat()));
+        assert_eq!(done.json()["exit"], 4, "{words:?}");
+        done.exits(4).says(&["nothing selected"]);
+    }
+    assert!(!lab.path("target").exists(), "nothing is written where nothing is selected");
+}
+
+#[test]
+fn results_do_not_depend_on_jobs_and_stdout_holds_nothing_else() {
+    let lab = Lab::new();
+    let one = said(lab.bench_command("one", &["--jobs", "1", "--format", "json"]));
+    let three = said(lab.bench_command("three", &["--jobs", "3", "--format", "json"]));
+    one.exits(3);
+    assert_eq!(one.stdout, three.stdout);
+    let suite = &one.json()["suites"][0];
+    assert_eq!(suite["runs"].as_array().map(Vec::len), Some(6));
+    assert_eq!(suite["cells"].as_array().map(Vec::len), Some(2));
+    assert_eq!(suite["cells"][0]["metrics"]["val_loss"]["n"], 2);
+}
+
+#[test]
+fn every_format_is_the_same_result() {
+    let lab = Lab::new();
+    let table = lab.bench(&[]);
+    assert!(table.exits(3).stdout.contains("tiny (smoke): A tiny suite"), "{table:?}");
+    assert!(table.stdout.contains("(n=2)") && !table.stdout.contains('│'), "plain where stdout is a pipe: {table:?}");
+    let markdown = lab.bench(&["--format", "markdown"]);
+    assert!(markdown.stdout.contains("### tiny (smoke)"), "{markdown:?}");
+    let csv = lab.bench(&["--format", "csv"]);
+    assert!(csv.stdout.starts_with("suite,tier,row,"), "{csv:?}");
+    assert_eq!((table.trained(), markdown.trained(), csv.trained()), (6, 0, 0));
+}
+
+#[test]
+fn a_part_is_not_compared_and_is_0() {
+    let lab = Lab::new();
+    lab.bench(&["--filter", "pre"]).exits(0).says(&["not compared", "--filter"]);
+    lab.bench(&["--seeds", "1"]).exits(0).says(&["not compared", "--seeds"]);
+    let filtered = lab.bench(&["--filter", "post", "--filter", "training", "--format", "json"]).json();
+    let arms: Vec<_> = filtered["suites"][0]["cells"].as_array().unwrap().iter().map(|c| &c["arm"]).collect();
+    assert_eq!(arms, ["post"]);
+}
+
+#[test]
+fn a_text_of_your_own_is_hashed_and_a_changed_one_is_another_run() {
+    let lab = Lab::new();
+    lab.write("book.txt", &"It was the best of times, it was the worst of times. ".repeat(200));
+    let first = lab.bench(&["--task", "text=book.txt", "--format", "json"]);
+    first.exits(0).says(&["not compared", "--task"]);
+    assert_eq!(first.trained(), 6);
+    assert_eq!(lab.bench(&["--task", "text=book.txt"]).trained(), 0);
+    lab.write("book.txt", &"It was the age of wisdom, it was the age of foolishness. ".repeat(200));
+    let second = lab.bench(&["--task", "text=book.txt", "--format", "json"]);
+    assert_eq!(second.trained(), 6);
+    assert_ne!(first.json()["suites"][0]["digest"], second.json()["suites"][0]["digest"]);
+    lab.write("book.txt", "short");
+    lab.bench(&["--task", "text=book.txt"]).exits(2).says(&["book.txt"]);
+}
+
+#[test]
+fn list_and_verify_keep_nothing() {
+    let lab = Lab::new();
+    let list = lab.bench(&["--list", "--format", "json"]);
+    list.exits(0).says(&["assumed"]);
+    let rows = list.json();
+    assert_eq!((&rows[0]["runs"], &rows[0]["cells"], &rows[0]["stage"]), (&6.into(), &2.into(), &1.into()));
+    assert!(rows[0]["flops"].as_f64().unwrap() > 0.0);
+    lab.bench(&["--verify"]).exits(0).says(&["6 runs built"]);
+    assert!(!lab.path("store").exists());
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let lab = Lab::new();
+    for words in [&["--help"][..], &["--version"], &["bench", "--help"]] {
+        let done = said(lab.command(words));
+        assert!(!done.exits(0).stdout.is_empty());
+    }
+    said(lab.command::<&str>(&[])).exits(2);
+}
