@@ -41,60 +41,71 @@ fn adamw() -> UpdateExpr {
     b.finish(new_p, vec![new_m, new_v])
 }
 
+type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>;
+
 fn rows(c: &mut Criterion) {
     for simd in Simd::available().into_iter().filter(|s| *s != Simd::Scalar) {
         let mut group = c.benchmark_group(simd.name());
         group.sample_size(20).warm_up_time(std::time::Duration::from_millis(200));
         group.measurement_time(std::time::Duration::from_millis(500));
         for width in [64, 256] {
-            let ops = Cpu::new(simd);
-            let n = ROWS * width;
-            let (x, dy, add, mut y) = (buffer(n, 1), buffer(n, 2), buffer(n, 3), buffer(n, 4));
-            let (gamma, beta) = (buffer(width, 5), buffer(width, 6));
-            let (mut mean, mut rstd) = (buffer(ROWS, 7), buffer(ROWS, 8));
-            let (mut dgamma, mut dbeta) = (buffer(width, 9), buffer(width, 10));
-            group.throughput(Throughput::Elements(n as u64));
-            let id = |name: &str| BenchmarkId::new(name, width);
-            group.bench_function(id("copy"), |b| b.iter(|| y.copy_from_slice(&x)));
-            group.bench_function(id("add"), |b| b.iter(|| ops.add(&x, &dy, &mut y)));
-            group.bench_function(id("layer_norm"), |b| {
-                b.iter(|| ops.layer_norm(width, 1e-5, &x, &gamma, &beta, &mut y, &mut mean, &mut rstd));
-            });
-            group.bench_function(id("layer_norm_dx"), |b| {
-                b.iter(|| ops.layer_norm_dx(width, &x, &gamma, &mean, &rstd, &dy, Some(&add), &mut y));
-            });
-            group.bench_function(id("layer_norm_dparams"), |b| {
-                b.iter(|| ops.layer_norm_dparams(width, &x, &mean, &rstd, &dy, &mut dgamma, &mut dbeta));
-            });
-            group.bench_function(id("column_sum"), |b| b.iter(|| ops.column_sum(width, &x, &mut dbeta)));
-            group.bench_function(id("sum_squares"), |b| b.iter(|| ops.sum_squares(&x)));
-            for f in [Activation::Relu, Activation::GeluTanh, Activation::GeluErf] {
-                group.bench_function(id(&format!("{f:?}")), |b| b.iter(|| ops.activation(f, &x, &mut y)));
-                group.bench_function(id(&format!("{f:?}_backward")), |b| {
-                    b.iter(|| ops.activation_backward(f, &x, &dy, &mut y));
-                });
-            }
-            let shape = CrossEntropy { rows: ROWS, vocab: width, smoothing: 0.0 };
-            let targets: Vec<u32> = (0..ROWS).map(|r| (r % width) as u32).collect();
-            group.bench_function(id("cross_entropy"), |b| {
-                b.iter(|| ops.cross_entropy(&shape, &x, &targets, &mut mean, &mut rstd));
-            });
-            group.bench_function(id("cross_entropy_backward"), |b| {
-                b.iter(|| ops.cross_entropy_backward(&shape, &x, &targets, &rstd, 0.1, &mut y));
-            });
-            let (expr, scalars) = (adamw(), [-1e-3, 1.1, 0.999]);
-            let (mut m, mut v) = (buffer(n, 11), Aligned::<f32>::zeroed(n));
-            group.bench_function(id("adamw"), |b| {
-                b.iter(|| ops.update(&expr, &scalars, Some(0.5), &mut y, &dy, &mut [&mut m[..], &mut v[..]]));
-            });
+            group.throughput(Throughput::Elements((ROWS * width) as u64));
+            pointwise(&Cpu::new(simd), width, &mut group);
+            norms_and_losses(&Cpu::new(simd), width, &mut group);
         }
-        attention(simd, &mut group);
+        attention(&Cpu::new(simd), &mut group);
     }
 }
 
+fn pointwise(ops: &Cpu, width: usize, group: &mut Group<'_>) {
+    let n = ROWS * width;
+    let (x, dy, mut y) = (buffer(n, 1), buffer(n, 2), buffer(n, 3));
+    let id = |name: &str| BenchmarkId::new(name, width);
+    group.bench_function(id("copy"), |b| b.iter(|| y.copy_from_slice(&x)));
+    group.bench_function(id("add"), |b| b.iter(|| ops.add(&x, &dy, &mut y)));
+    group.bench_function(id("sum_squares"), |b| b.iter(|| ops.sum_squares(&x)));
+    for f in [Activation::Relu, Activation::GeluTanh, Activation::GeluErf] {
+        group.bench_function(id(&format!("{f:?}")), |b| b.iter(|| ops.activation(f, &x, &mut y)));
+        group.bench_function(id(&format!("{f:?}_backward")), |b| {
+            b.iter(|| ops.activation_backward(f, &x, &dy, &mut y));
+        });
+    }
+    let (expr, scalars) = (adamw(), [-1e-3, 1.1, 0.999]);
+    let (mut m, mut v) = (buffer(n, 4), Aligned::<f32>::zeroed(n));
+    group.bench_function(id("adamw"), |b| {
+        b.iter(|| ops.update(&expr, &scalars, Some(0.5), &mut y, &dy, &mut [&mut m[..], &mut v[..]]));
+    });
+}
+
+fn norms_and_losses(ops: &Cpu, width: usize, group: &mut Group<'_>) {
+    let n = ROWS * width;
+    let (x, dy, add, mut y) = (buffer(n, 1), buffer(n, 2), buffer(n, 3), buffer(n, 4));
+    let (gamma, beta) = (buffer(width, 5), buffer(width, 6));
+    let (mut mean, mut rstd) = (buffer(ROWS, 7), buffer(ROWS, 8));
+    let (mut dgamma, mut dbeta) = (buffer(width, 9), buffer(width, 10));
+    let id = |name: &str| BenchmarkId::new(name, width);
+    group.bench_function(id("layer_norm"), |b| {
+        b.iter(|| ops.layer_norm(width, 1e-5, &x, &gamma, &beta, &mut y, &mut mean, &mut rstd));
+    });
+    group.bench_function(id("layer_norm_dx"), |b| {
+        b.iter(|| ops.layer_norm_dx(width, &x, &gamma, &mean, &rstd, &dy, Some(&add), &mut y));
+    });
+    group.bench_function(id("layer_norm_dparams"), |b| {
+        b.iter(|| ops.layer_norm_dparams(width, &x, &mean, &rstd, &dy, &mut dgamma, &mut dbeta));
+    });
+    group.bench_function(id("column_sum"), |b| b.iter(|| ops.column_sum(width, &x, &mut dbeta)));
+    let shape = CrossEntropy { rows: ROWS, vocab: width, smoothing: 0.0 };
+    let targets: Vec<u32> = (0..ROWS).map(|r| (r % width) as u32).collect();
+    group.bench_function(id("cross_entropy"), |b| {
+        b.iter(|| ops.cross_entropy(&shape, &x, &targets, &mut mean, &mut rstd));
+    });
+    group.bench_function(id("cross_entropy_backward"), |b| {
+        b.iter(|| ops.cross_entropy_backward(&shape, &x, &targets, &rstd, 0.1, &mut y));
+    });
+}
+
 /// Attention with its products; elements are the probabilities of the causal half.
-fn attention(simd: Simd, group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>) {
-    let ops = Cpu::new(simd);
+fn attention(ops: &Cpu, group: &mut Group<'_>) {
     for seq in [64, 128] {
         let shape = Attention { batch: 16, seq, heads: 2, head_dim: 32, causal: true };
         let n = shape.batch * seq * shape.width();
