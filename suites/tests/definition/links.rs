@@ -52,7 +52,10 @@ fn takes() {
     );
     let both = second("    take:", "    grid: {model.layers: [1, 4]}\n    take:");
     let both = both.replace("    grid: {schedule", "    grid: {model.layers: [1, 2], schedule");
-    check(both, "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: no grid point of `training` has model.layers=4 (arm base of tier quick); allowed: values of shared axes that both have");
+    check(
+        both,
+        "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: no grid point of `training` has model.layers=4 (arm base of tier quick); allowed: values of shared axes that both have",
+    );
     check(
         second("best_of:", "worst_of:"),
         "suites/small.yaml:32:31: experiments[1].take.schedule.peak_lr.worst_of: `worst_of` is unknown; allowed: best_of",
