@@ -133,7 +133,7 @@ fn claims_refer_to_what_is_run() {
     );
     check(
         with("axes: {schedule.peak_lr: 1}", "axes: {schedule.warmup_steps: 1}"),
-        "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: is no axis of `training` in tier quick; allowed: schedule.peak_lr",
+        "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: `schedule.warmup_steps` is no axis of `training` in tier quick; allowed: schedule.peak_lr",
     );
     check(
         with("axes: {schedule.peak_lr: 1}", "axes: {schedule.peak_lr: 2}"),
@@ -166,5 +166,12 @@ fn claims_refer_to_what_is_run() {
     check(
         with("      difference:", "      diference:"),
         "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio",
+    );
+    let kind = SUITE[SUITE.find("      difference:").unwrap()..SUITE.find("    expect:").unwrap()].to_string();
+    let slope = "      slope: {metric: val_loss, of: {experiment: training, arm: warm}, over: schedule.peak_lr}\n";
+    suite(&with(&kind, slope));
+    check(
+        with(&kind, &slope.replace("over: schedule.peak_lr", "over: schedule.peak")),
+        "suites/small.yaml:30:78: claims[0].kind.slope.over: `schedule.peak` is no axis of `training` in tier quick; allowed: schedule.peak_lr",
     );
 }
