@@ -46,7 +46,28 @@ fn selects(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
             selects(value, &format!("{key}.{name}"), suite, claim)?;
         }
     }
+    match (node.get("of").and_then(|of| of.get("experiment")), node.get("over")) {
+        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, claim),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the axis that a slope is taken over; `over` is a selection in other kinds.
+fn over_axis(of: &Node, over: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+    let (Value::Text(id), Value::Text(path)) = (&of.value, &over.value) else { return Ok(()) };
+    let Some(experiment) = suite.experiment(id) else { return Ok(()) };
+    for &tier in &claim.tiers {
+        let setup = setup(experiment, tier, of, key)?;
+        if !setup.axes.contains(path) {
+            return Err(no_axis(over, key, id, tier, setup, path));
+        }
+    }
     Ok(())
+}
+
+fn no_axis(node: &Node, key: &str, id: &str, tier: Tier, setup: &Setup, path: &str) -> DefinitionError {
+    let message = format!("{} is no axis of `{id}` in tier {}", quoted(path), tier_name(tier));
+    at(node, key, message).allowed(nearest_first(path, setup.axes.iter().map(String::as_str)))
 }
 
 fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
@@ -68,9 +89,7 @@ fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, clai
             let Value::Text(path) = &name.value else { continue };
             let key = format!("{key}.axes.{path}");
             if !setup.axes.contains(path) {
-                let message = format!("is no axis of `{wanted}` in tier {}", tier_name(tier));
-                let axes = setup.axes.iter().map(String::as_str);
-                return Err(at(name, &key, message).allowed(nearest_first(path, axes)));
+                return Err(no_axis(name, &key, wanted, tier, setup, path));
             }
             let mut values: Vec<&Scalar> = Vec::new();
             for value in found.points.iter().filter_map(|p| p.axes.get(path)) {

@@ -52,7 +52,10 @@ fn takes() {
     );
     let both = second("    take:", "    grid: {model.layers: [1, 4]}\n    take:");
     let both = both.replace("    grid: {schedule", "    grid: {model.layers: [1, 2], schedule");
-    check(both, "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: no grid point of `training` has model.layers=4 (arm base of tier quick); allowed: values of shared axes that both have");
+    check(
+        both,
+        "suites/small.yaml:33:12: experiments[1].take.schedule.peak_lr: no grid point of `training` has model.layers=4 (arm base of tier quick); allowed: values of shared axes that both have",
+    );
     check(
         second("best_of:", "worst_of:"),
         "suites/small.yaml:32:31: experiments[1].take.schedule.peak_lr.worst_of: `worst_of` is unknown; allowed: best_of",
@@ -130,7 +133,7 @@ fn claims_refer_to_what_is_run() {
     );
     check(
         with("axes: {schedule.peak_lr: 1}", "axes: {schedule.warmup_steps: 1}"),
-        "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: is no axis of `training` in tier quick; allowed: schedule.peak_lr",
+        "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: `schedule.warmup_steps` is no axis of `training` in tier quick; allowed: schedule.peak_lr",
     );
     check(
         with("axes: {schedule.peak_lr: 1}", "axes: {schedule.peak_lr: 2}"),
@@ -163,5 +166,12 @@ fn claims_refer_to_what_is_run() {
     check(
         with("      difference:", "      diference:"),
         "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio",
+    );
+    let kind = SUITE[SUITE.find("      difference:").unwrap()..SUITE.find("    expect:").unwrap()].to_string();
+    let slope = "      slope: {metric: val_loss, of: {experiment: training, arm: warm}, over: schedule.peak_lr}\n";
+    suite(&with(&kind, slope));
+    check(
+        with(&kind, &slope.replace("over: schedule.peak_lr", "over: schedule.peak")),
+        "suites/small.yaml:30:78: claims[0].kind.slope.over: `schedule.peak` is no axis of `training` in tier quick; allowed: schedule.peak_lr",
     );
 }

@@ -3,7 +3,7 @@
 use crate::links::{SECOND, second};
 use crate::support::{SUITE, registry, suite, with};
 use preheat_suites::claims::Tier;
-use preheat_suites::definition::{Suite, parse_task};
+use preheat_suites::definition::{Registry, Suite, parse, parse_task};
 use preheat_suites::plan::{Plan, PlanError, PlanOptions, Planned};
 use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::run::{RunId, Start};
@@ -195,6 +195,22 @@ fn more_seeds_than_the_source_has() {
     let plan = plan(&suite(&yaml), &PlanOptions { seeds: Some(2), ..PlanOptions::default() });
     let error = plan.resolve_stage(1, &BTreeMap::new()).unwrap_err().to_string();
     assert_eq!(error, "second/base with seed 3 has no run of training to start from");
+}
+
+#[test]
+fn every_suite_plans_in_every_tier_that_it_has() {
+    for (name, text) in preheat_suites::builtin() {
+        let suite = parse(&format!("suites/{name}.yaml"), text.as_bytes(), &Registry::builtin());
+        let suite = suite.unwrap_or_else(|e| panic!("{e}"));
+        let mut tiers: Vec<Tier> = suite.experiments.iter().flat_map(|e| e.setups.keys().copied()).collect();
+        tiers.dedup();
+        for tier in tiers {
+            let plan = Plan::new(&suite, tier, &PlanOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let runs = plan.resolve_stage(0, &BTreeMap::new()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(runs.iter().map(|p| p.cells.len()).sum::<usize>(), plan.cells(0).count());
+            assert!(!runs.is_empty(), "{name} has nothing in its first stage");
+        }
+    }
 }
 
 #[test]
