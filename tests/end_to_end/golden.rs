@@ -54,6 +54,15 @@ fn moved_bits_are_numerics_and_name_the_run() {
 }
 
 #[test]
+fn a_flipped_verdict_is_science_and_says_was_and_is() {
+    let (lab, done) = after(|golden| golden["claims"][0]["verdict"] = "reproduced".into());
+    done.exits(1).says(&["tiny.smoke: science", "post-needs-more (T1) was reproduced and is inconclusive"]);
+    assert_eq!(done.json()["suites"][0]["golden"]["moved"][0]["kind"], "science");
+    lab.accept().exits(0);
+    assert!(lab.read("CHANGELOG.md").contains("[claim] tiny.smoke: post-needs-more (T1): reproduced → inconclusive"));
+}
+
+#[test]
 fn a_run_that_golden_has_alone_is_a_definition() {
     let (_lab, done) = after(|golden| {
         let runs = golden["runs"].as_array_mut().expect("runs");

@@ -28,7 +28,20 @@ experiments:
     seeds: {first: 1, count: 2}
     selection_seeds: {first: 101, count: 1}
     tiers: {smoke: {}}
-claims: []
+claims:
+  - id: post-needs-more
+    paper_claim: T1
+    sentence: Post-LN ends higher than pre-LN.
+    place: Section 1
+    paper_number: \"0.5\"
+    tiers: [smoke]
+    kind:
+      difference:
+        metric: val_loss
+        of: {experiment: training, arm: post}
+        minus: {experiment: training, arm: pre}
+        at: given
+    expect: {above: 0}
 ";
 
 /// The tiny suite with runs of `steps` steps.

@@ -97,7 +97,7 @@ fn numerics(golden: &SuiteResult, here: &SuiteResult) -> Option<Difference> {
     let moved: Vec<_> =
         common.iter().filter(|(was, is)| was.digest != is.digest || was.outcome != is.outcome).collect();
     let first = moved.iter().take(NAMED).map(|(_, is)| is.label()).collect();
-    (!moved.is_empty()).then(|| Difference::Numerics { runs: moved.len(), of: common.len(), first })
+    (!moved.is_empty()).then_some(Difference::Numerics { runs: moved.len(), of: common.len(), first })
 }
 
 fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {

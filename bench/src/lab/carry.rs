@@ -5,7 +5,8 @@ use super::workers::{Job, Workers};
 use crate::results::SuiteResult;
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
-use preheat_suites::claims::{Claim, Judged, Tier};
+use preheat_suites::claims::judge::judge;
+use preheat_suites::claims::{Claim, Tier};
 use preheat_suites::plan::{Cell, Planned};
 use preheat_suites::record::{Measured, Observation, Record};
 use preheat_suites::run::{Run, RunId, Start};
@@ -163,11 +164,8 @@ fn observe(planned: &Planned, measured: &BTreeMap<RunId, Measured>, observed: &m
     }
 }
 
-/// Judges a suite's claims by what was observed.
-pub type Judge = dyn Fn(&[Claim], Tier, &[Observation]) -> Vec<Judged>;
-
-/// The result of one suite.
-pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)], judge: &Judge) -> SuiteResult {
+/// The result of one suite: its claims judged by what was observed.
+pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)]) -> SuiteResult {
     let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
     let judged = judge(&suite.claims, suite.tier, &observations);
     SuiteResult::new(suite.tier, &suite.name, &suite.title, scale, observed, &suite.claims, judged)

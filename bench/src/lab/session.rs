@@ -90,7 +90,7 @@ impl Session {
         eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
         let results = suites.iter().zip(&outcome.observed).map(|(suite, observed)| {
             let runs = observed.iter().filter_map(|(id, _)| Some(&outcome.records.get(id)?.run));
-            carry::result(suite, self.scale(runs), observed, &|_, _, _| Vec::new())
+            carry::result(suite, self.scale(runs), observed)
         });
         Ok(Done { results: results.collect(), failures: outcome.failures, interrupted: outcome.interrupted })
     }

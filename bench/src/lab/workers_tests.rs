@@ -29,7 +29,7 @@ fn carry(store: &Store, fake: &Fake, jobs: Vec<Job>, threads: usize, stop: &Atom
     (carried, lines.0.into_inner().unwrap())
 }
 
-const GO: AtomicBool = AtomicBool::new(false);
+static GO: AtomicBool = AtomicBool::new(false);
 
 fn digests(carried: &Carried) -> BTreeMap<RunId, String> {
     carried.records.iter().map(|(id, r)| (id.clone(), r.measured.digest.clone())).collect()

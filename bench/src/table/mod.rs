@@ -71,7 +71,7 @@ fn experiments(result: &SuiteResult) -> Vec<Vec<&CellResult>> {
     groups
 }
 
-/// Metrics with many members (a norm per layer) stay in the JSON.
+/// More columns than this stay in the JSON.
 const MOST_METRICS: usize = 6;
 
 /// The metrics that are columns, the losses first; and those that are one number everywhere, in words.
@@ -79,8 +79,9 @@ fn metrics<'a>(cells: &[&'a CellResult]) -> (Vec<&'a str>, Vec<String>) {
     let mut names: Vec<&str> = cells.iter().flat_map(|c| c.metrics.keys().map(String::as_str)).collect();
     names.sort_unstable();
     names.dedup();
-    names.retain(|name| !name.contains('.'));
-    names.sort_by_key(|name| (!name.ends_with("loss"), *name));
+    // A norm per layer stays in the JSON.
+    names.retain(|name| name.split('.').all(|part| part.parse::<u64>().is_err()));
+    names.sort_by_key(|name| (!name.ends_with("loss"), name.contains('.'), *name));
     let constant = |name: &str| {
         let first = cells[0].metrics.get(name)?.values.first().copied()??;
         let same = |c: &&CellResult| c.metrics.get(name).is_some_and(|m| m.values.iter().all(|x| *x == Some(first)));

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn cells_show_mean_sd_and_n() {
-        assert_eq!(mean_sd(&Summary::of(&[3.12, 3.14])), "3.130 ±0.014 (n=2)");
+        assert_eq!(mean_sd(&Summary::of(&[3.22, 3.24])), "3.230 ±0.014 (n=2)");
         assert_eq!(mean_sd(&Summary::of(&[3.12])), "3.120 (n=1)");
         assert_eq!(mean_sd(&Summary::of(&[1.0, 1.0])), "1.000 ±0 (n=2)");
         assert_eq!(mean_sd(&Summary::of(&[1.0, f64::NAN])), "not finite 1/2");
