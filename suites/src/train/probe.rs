@@ -10,7 +10,7 @@ const EXCESS: f64 = 0.1;
 
 /// Metrics of the gradients and hidden tensors after `gradients` ran, each under `prefix`:
 /// - `grad_norm.ffn_out.{l}`, `.last`: ‖∂L/∂W²‖_F, layers counted from 1;
-/// - `hidden_scale.{l}`, `.min`, `.max`: mean over tokens of ‖x⁵‖²/C;
+/// - `hidden_scale.{l}`, and their `.mean`, `.min`, `.max`: mean over tokens of ‖x⁵‖²/C;
 /// - `hidden_over_lower.min`, `hidden_over_upper.max`: against Lemma 2's (1 + l/2) and (1 + 3l/2);
 /// - `hidden_excess.max`: the largest share, over layers, of tokens whose ‖x⁵‖² exceeds the mean by 10 %.
 pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefix: &str) -> BTreeMap<String, f64> {
@@ -26,7 +26,7 @@ pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefi
             put("grad_norm.ffn_out.last".into(), norm);
         }
     }
-    let (mut min, mut max) = (f64::INFINITY, 0.0f64);
+    let (mut min, mut max, mut sum) = (f64::INFINITY, 0.0f64, 0.0);
     let (mut over_lower, mut over_upper, mut excess) = (f64::INFINITY, 0.0f64, 0.0f64);
     for (l, hidden) in c.hidden.iter().enumerate() {
         let width = c.program.graph().tensor(*hidden).width();
@@ -37,10 +37,12 @@ pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefi
         let above = norms.iter().filter(|z| **z > mean * (1.0 + EXCESS)).count();
         put(format!("hidden_scale.{}", l + 1), scale);
         (min, max) = (min.min(scale), max.max(scale));
+        sum += scale;
         over_lower = over_lower.min(scale / (1.0 + layers / 2.0));
         over_upper = over_upper.max(scale / (1.0 + 1.5 * layers));
         excess = excess.max(above as f64 / norms.len() as f64);
     }
+    put("hidden_scale.mean".into(), sum / c.hidden.len() as f64);
     put("hidden_scale.min".into(), min);
     put("hidden_scale.max".into(), max);
     put("hidden_over_lower.min".into(), over_lower);

@@ -275,6 +275,7 @@ impl Trainer {
         put("val_loss", val_loss);
         put("diverged", f64::from(u8::from(diverged)));
         put("stalled", f64::from(u8::from(stalled)));
+        put("stall_gap", val_loss - (validation.unigram_entropy - STALL_MARGIN));
         put("unigram_entropy", validation.unigram_entropy);
         // What is left to learn below the unigram entropy, never negative: a stall counts as a stall.
         put("capped_loss", val_loss.min(validation.unigram_entropy));
