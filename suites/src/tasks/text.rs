@@ -17,13 +17,13 @@ pub(super) const ENTRY: Entry<Box<dyn TaskBuilder>> = Entry {
     params: &[
         ParamDef {
             name: "path",
-            doc: "the file, relative to the data folder",
+            doc: "the file, relative to the folder that the lab runs in",
             kind: ParamKind::Text,
             default: Preset::Required,
         },
         ParamDef {
             name: "sha256",
-            doc: "hash of the file, hexadecimal; checked when it is read",
+            doc: "hash of the file, lower-case hexadecimal; checked when it is read",
             kind: ParamKind::Text,
             default: Preset::Required,
         },
@@ -51,8 +51,8 @@ struct Builder {
 
 fn build(params: &Params) -> Result<Box<dyn TaskBuilder>, Invalid> {
     let sha256 = params.text("sha256");
-    if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(Invalid::new("sha256", format!("{sha256:?} is not 64 hexadecimal digits")));
+    if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Invalid::new("sha256", format!("{sha256:?} is not 64 lower-case hexadecimal digits")));
     }
     Ok(Box::new(Builder {
         path: params.text("path").to_string(),
@@ -207,8 +207,9 @@ mod tests {
         assert_eq!(fault(b"", 1, 0.05, 1).expect("refused").key, "seq");
         // Just enough.
         assert!(fault(&ramp()[..], 79, 0.2, 0).is_some() && open(&ramp(), 19, 0.2, 1).is_ok());
-        let mut params = Params::default();
-        params.0.insert("sha256".into(), Scalar::Text("xyz".into()));
-        assert_eq!(build(&params).err().expect("refused").key, "sha256");
+        for hash in ["xyz".to_string(), "0F".repeat(32), "é".repeat(32)] {
+            let params = Params([("sha256".to_string(), Scalar::Text(hash))].into());
+            assert_eq!(build(&params).err().expect("refused").key, "sha256");
+        }
     }
 }
