@@ -115,7 +115,7 @@ impl State {
         let share = if self.flops > 0.0 { self.done / self.flops } else { 1.0 };
         let gone = self.begun.elapsed().as_secs_f64();
         let left = if share > 0.0 { seconds(gone / share - gone) } else { "?".into() };
-        format!("{}/{} runs, {:.0} % of the FLOPs, about {left} left", self.finished, self.runs, 100.0 * share)
+        format!("{}/{} runs, {:.0} % of the work, about {left} left", self.finished, self.runs, 100.0 * share)
     }
 }
 
@@ -140,7 +140,7 @@ impl Lines {
 impl Progress for Lines {
     fn begin(&self, runs: usize, flops: f64, reused: usize) {
         if runs > 0 {
-            eprintln!("preheat: {runs} runs to train, {} FLOPs; {reused} in the store", crate::table::flops(flops));
+            eprintln!("preheat: {runs} runs to train, {reused} in the store");
         }
         let now = Instant::now();
         *self.state.lock().expect("never poisoned") =
