@@ -41,13 +41,13 @@ pub struct SuiteArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Where records and checkpoints are kept.
-    #[arg(long, value_name = "DIR", default_value = "target/preheat")]
+    #[arg(long, value_name = "DIR", default_value_os_t = place("target/preheat"))]
     pub store: PathBuf,
     /// Read suites from the YAML files of this folder instead of the built-in ones.
     #[arg(long = "suites", value_name = "DIR")]
     pub suites_dir: Option<PathBuf>,
     /// Where accepted results are kept.
-    #[arg(long, value_name = "DIR", default_value = "golden")]
+    #[arg(long, value_name = "DIR", default_value_os_t = place("golden"))]
     pub golden: PathBuf,
     /// Wall time between the checkpoints of a run, in seconds. It never changes a number.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
@@ -107,10 +107,10 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Where accepted results are kept.
-    #[arg(long, value_name = "DIR", default_value = "golden")]
+    #[arg(long, value_name = "DIR", default_value_os_t = place("golden"))]
     pub golden: PathBuf,
     /// The folder of README.md and RESULTS.md.
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value_os_t = place("."))]
     pub pages: PathBuf,
 }
 
@@ -158,6 +158,11 @@ pub enum Format {
     Csv,
     /// Tables for a page.
     Markdown,
+}
+
+/// A folder of the workspace: relative, or below what the door names when it is used from another folder.
+fn place(folder: &str) -> PathBuf {
+    std::env::var_os("PREHEAT_ROOT").map_or(PathBuf::from(folder), |root| PathBuf::from(root).join(folder))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -40,6 +40,9 @@ fn what_was_accepted_is_green_and_stays_in_every_form() {
     assert!(again.exits(0).stdout.contains("nothing to accept"), "{again:?}");
     assert_eq!(lab.read("CHANGELOG.md"), changes);
     lab.bench(&["--golden", "elsewhere"]).exits(3);
+    let mut below = lab.command(&["bench", "--tier", "smoke", "--suites", ".", "--store", "../store"]);
+    below.current_dir(lab.path("suites")).env("PREHEAT_ROOT", lab.path("."));
+    said(below).exits(0);
 }
 
 #[test]

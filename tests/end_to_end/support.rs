@@ -148,6 +148,7 @@ impl Lab {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
         let mut command = Command::new(preheat());
         command.args(words).current_dir(self.dir.path()).env_remove("PREHEAT_SIMD").env_remove("PREHEAT_DOOR");
+        command.env_remove("PREHEAT_ROOT");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -17,6 +17,10 @@ pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
     let mut command = Command::new(&preheat);
     // The line to resume names the command that the user knows.
     command.args(words).env("PREHEAT_DOOR", "cargo xtask");
+    // From a folder below, golden and the store are still the workspace's; paths in words stay the user's.
+    if std::env::current_dir().ok().as_deref() != Some(root()) {
+        command.env("PREHEAT_ROOT", root());
+    }
     become_it(&mut command).with_context(|| preheat.display().to_string())
 }
 

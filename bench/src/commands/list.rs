@@ -7,6 +7,7 @@ use crate::lab::carry::Suite;
 use crate::lab::progress::seconds;
 use crate::lab::session::Session;
 use crate::lab::work::Work;
+use crate::lab::workers::work;
 use crate::results::tier_name;
 use crate::store::Store;
 use crate::store::throughput::ASSUMED_GFLOPS;
@@ -74,7 +75,7 @@ fn row(
     rate: f64,
     seen: &mut BTreeSet<preheat_suites::run::RunId>,
 ) -> Result<Row, Failure> {
-    let mut total = 0.0;
+    let (mut total, mut expected) = (0.0, 0.0);
     let mut experiments: Vec<String> = Vec::new();
     let mut cells = BTreeMap::new();
     let mut runs = 0;
@@ -88,6 +89,7 @@ fn row(
         if seen.insert(planned.run.id()) {
             let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
             total += step * planned.run.recipe.train.int("steps") as f64;
+            expected += work(&planned.run, step);
             runs += 1;
         }
     }
@@ -99,7 +101,7 @@ fn row(
         runs,
         cells: cells.len(),
         flops: total,
-        seconds: total / rate,
+        seconds: expected / rate,
     })
 }
 

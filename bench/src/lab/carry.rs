@@ -21,6 +21,8 @@ pub trait Staged {
     /// # Errors
     /// One line where `measured` lacks what the stage depends on.
     fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String>;
+    /// The cells of a stage in the order of writing, which is that of every table.
+    fn cells(&self, index: usize) -> Vec<Cell>;
     /// The runs of a stage before anything is measured: values to be chosen stand at a candidate.
     ///
     /// # Errors
@@ -100,13 +102,16 @@ pub fn carry_out(
         outcome.throughput.seconds += carried.throughput.seconds;
         measured.extend(carried.records.iter().map(|(id, record)| (id.clone(), record.measured.clone())));
         outcome.records.extend(carried.records);
-        for (index, planned) in planned {
-            observe(&planned, &measured, &mut outcome.observed[index]);
-            let id = planned.run.id();
-            if let Some((label, why)) =
-                carried.failures.iter().find(|(_, _, failed)| *failed == id).map(|f| (&f.0, &f.1))
-            {
-                outcome.failures[index].push(format!("{label}: {why}"));
+        for (index, suite) in suites.iter().enumerate() {
+            let own = planned.iter().filter(|(of, _)| *of == index).map(|(_, planned)| planned);
+            for id in own.clone().map(|planned| planned.run.id()) {
+                if let Some((label, why, _)) = carried.failures.iter().find(|(_, _, failed)| *failed == id) {
+                    outcome.failures[index].push(format!("{label}: {why}"));
+                }
+            }
+            if stage < suite.plan.stages() {
+                let seen = observe(own, &suite.plan.cells(stage), &measured);
+                outcome.observed[index].extend(seen);
             }
         }
         if outcome.interrupted {
@@ -155,13 +160,27 @@ fn jobs(
     jobs
 }
 
-fn observe(planned: &Planned, measured: &BTreeMap<RunId, Measured>, observed: &mut Vec<(RunId, Observation)>) {
-    let id = planned.run.id();
-    let Some(measured) = measured.get(&id) else { return };
-    for Cell { experiment, arm, axes, seed, selection } in planned.cells.iter().cloned() {
-        let seen = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
-        observed.push((id.clone(), seen));
+/// What was measured, one entry a cell, in the order of `cells`.
+fn observe<'p>(
+    planned: impl Iterator<Item = &'p Planned>,
+    cells: &[Cell],
+    measured: &BTreeMap<RunId, Measured>,
+) -> Vec<(RunId, Observation)> {
+    let name = |c: &Cell| (crate::results::place(&c.experiment, &c.arm, &c.axes), c.seed, c.selection);
+    let order: BTreeMap<_, usize> = cells.iter().enumerate().map(|(i, cell)| (name(cell), i)).collect();
+    let mut seen = Vec::new();
+    for planned in planned {
+        let id = planned.run.id();
+        let Some(measured) = measured.get(&id) else { continue };
+        for cell in &planned.cells {
+            let Cell { experiment, arm, axes, seed, selection } = cell.clone();
+            let observation = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
+            seen.push((order.get(&name(cell)).copied(), (id.clone(), observation)));
+        }
     }
+    // A run that fills several cells stands at the first of them in the plan.
+    seen.sort_by_key(|(place, _)| *place);
+    seen.into_iter().map(|(_, observed)| observed).collect()
 }
 
 /// The result of one suite: its claims judged by what was observed.

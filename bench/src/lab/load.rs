@@ -6,7 +6,7 @@ use super::session::Session;
 use super::trainer::sha256;
 use crate::exit::{Exit, Failure};
 use preheat_suites::definition::{self, Registry, parse_task};
-use preheat_suites::plan::{Filter, Plan, PlanError, PlanOptions, Planned};
+use preheat_suites::plan::{Cell, Filter, Plan, PlanError, PlanOptions, Planned};
 use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::registry::Spec;
 use preheat_suites::run::RunId;
@@ -76,6 +76,9 @@ impl Staged for Draftable {
     }
     fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String> {
         self.plan.resolve_stage(index, measured).map_err(|e| e.to_string())
+    }
+    fn cells(&self, index: usize) -> Vec<Cell> {
+        self.plan.cells(index).cloned().collect()
     }
     fn draft(&self, index: usize) -> Result<Vec<Planned>, String> {
         // Among equals the first candidate wins, so equal metrics draft every stage.

@@ -43,7 +43,7 @@ struct Bars {
 
 impl Bars {
     fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
         // indicatif leaves colours out where NO_COLOR is set.
         let template = "{msg} {bar:30.cyan} {percent:>3} %  {elapsed} gone, about {eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
@@ -58,10 +58,10 @@ impl Bars {
 impl Progress for Bars {
     fn begin(&self, runs: usize, flops: f64, _reused: usize) {
         *self.runs.lock().expect("never poisoned") = (0, runs);
-        self.bar.reset();
-        self.bar.set_length((flops / TICK) as u64);
         if runs > 0 {
             self.message(0, runs);
+            self.bar.set_length((flops / TICK) as u64);
+            self.bar.reset();
             self.bar.enable_steady_tick(Duration::from_millis(500));
         }
     }
@@ -115,7 +115,7 @@ impl State {
         let share = if self.flops > 0.0 { self.done / self.flops } else { 1.0 };
         let gone = self.begun.elapsed().as_secs_f64();
         let left = if share > 0.0 { seconds(gone / share - gone) } else { "?".into() };
-        format!("{}/{} runs, {:.0} % of the FLOPs, about {left} left", self.finished, self.runs, 100.0 * share)
+        format!("{}/{} runs, {:.0} % of the work, about {left} left", self.finished, self.runs, 100.0 * share)
     }
 }
 
@@ -140,7 +140,7 @@ impl Lines {
 impl Progress for Lines {
     fn begin(&self, runs: usize, flops: f64, reused: usize) {
         if runs > 0 {
-            eprintln!("preheat: {runs} runs to train, {} FLOPs; {reused} in the store", crate::table::flops(flops));
+            eprintln!("preheat: {runs} runs to train, {reused} in the store");
         }
         let now = Instant::now();
         *self.state.lock().expect("never poisoned") =

@@ -95,7 +95,7 @@ impl Workers<'_> {
                 None => ready.push(job),
             }
         }
-        let cost = |job: &Job| job.step_flops * job.run.recipe.train.int("steps") as f64;
+        let cost = |job: &Job| work(&job.run, job.step_flops);
         ready.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         self.progress.begin(ready.len(), ready.iter().map(cost).sum(), carried.records.len());
         let threads = self.jobs.clamp(1, ready.len().max(1));
@@ -186,6 +186,7 @@ impl Workers<'_> {
             self.progress.advanced(job.step_flops);
         }
         let measured = training.finish();
+        self.progress.advanced(job.step_flops);
         let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
         self.store.keep(&job.key, &record)?;
         lock.remove();
@@ -237,6 +238,12 @@ impl Workers<'_> {
         let bytes = bytes.ok_or_else(|| format!("no checkpoint of run {} at step {step} to start from", key.run))?;
         self.work.start(&job.run, Some(&bytes))
     }
+}
+
+/// FLOPs that a run is expected to cost: its steps, and about one more for what is measured before and after,
+/// so that a run without steps has a cost too.
+pub fn work(run: &Run, step_flops: f64) -> f64 {
+    step_flops * (run.recipe.train.int("steps") + 1) as f64
 }
 
 /// A panic in one worker is that run's failure; what the others share stays whole, so poison is ignored.

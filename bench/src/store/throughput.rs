@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// GFLOP/s a core that is assumed before anything was measured.
-pub const ASSUMED_GFLOPS: f64 = 5.0;
+pub const ASSUMED_GFLOPS: f64 = 20.0;
 
 /// Work done and the worker seconds it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -31,6 +31,11 @@ impl Staged for TwoStages {
         let best = sums.ok_or("the sweep is not complete")?.into_iter().fold(f64::INFINITY, f64::min);
         Ok(vec![planned(run(&format!("best {best}"), 2, 9), "second")])
     }
+    fn cells(&self, index: usize) -> Vec<Cell> {
+        // Backwards, to see that the tables' order is this one and not that of the runs.
+        let cell = |seed| planned(run(self.0, 4, seed), "first").cells.remove(0);
+        if index == 0 { vec![cell(3), cell(2), cell(1)] } else { planned(run("", 2, 9), "second").cells }
+    }
     fn draft(&self, index: usize) -> Result<Vec<Planned>, String> {
         self.stage(index, &BTreeMap::new())
     }
@@ -68,6 +73,8 @@ fn a_later_stage_takes_what_an_earlier_one_measured() {
         assert_eq!(steps, 3 * 4 + 2);
         let arms: Vec<_> = outcome.observed[0].iter().map(|(_, seen)| seen.arm.as_str()).collect();
         assert_eq!(arms, ["first", "first", "first", "second"]);
+        let seeds: Vec<_> = outcome.observed[0].iter().map(|(_, seen)| seen.seed).collect();
+        assert_eq!(seeds, [3, 2, 1, 9]);
         assert_eq!(outcome.failures, [Vec::<String>::new()]);
     });
 }
