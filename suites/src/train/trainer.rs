@@ -63,7 +63,7 @@ impl Trainer {
         let schedule = build("schedule", SCHEDULES, &run.recipe.schedule)?;
         let (batch, label_smoothing) = (train.size("batch"), train.real("label_smoothing"));
         let shape = Shape { batch, seq: task.seq(), vocab: task.vocab(), label_smoothing };
-        if task.validation().inputs.len() % shape.rows() != 0 {
+        if !task.validation().inputs.len().is_multiple_of(shape.rows()) {
             return Err(Invalid::new("train.eval_sequences", format!("is not a multiple of batch {batch}")));
         }
         let built = model.build(&shape).map_err(|e| Invalid::new("model", e.to_string()))?;
