@@ -1,3 +1,5 @@
+//! Each optimizer against its closed form in f64.
+
 use super::*;
 use crate::registry::{ParamKind, Params, Preset, Scalar};
 use preheat_kernels::ops::Ops;

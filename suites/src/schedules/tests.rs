@@ -1,3 +1,5 @@
+//! Schedules against values worked out by hand.
+
 use super::*;
 use crate::registry::Scalar;
 

@@ -1,3 +1,5 @@
+//! The source against enumeration, counting and its own ablations.
+
 use super::filter::{Filter, document_nats};
 use super::source::copied;
 use super::*;
