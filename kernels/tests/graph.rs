@@ -203,7 +203,7 @@ fn prepare(s: &Small, session: &mut Session<f32, Reference>, r: usize, seed: u64
     for (i, t) in session.tokens_mut(s.targets, r).iter_mut().enumerate() {
         *t = ((i as u64 + seed) % 5) as u32;
     }
-    session.set_scalars(r, &[0.1 * (seed as f32)]);
+    session.set_scalars(r, [0.1 * (seed as f32)]);
 }
 
 fn train(s: &Small, session: &mut Session<f32, Reference>, seeds: &[u64], steps: u32) {

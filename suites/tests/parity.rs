@@ -163,7 +163,7 @@ impl<'f, T: Real, K: Ops<T>> Trainer<'f, T, K> {
             place.iter_mut().zip(&tokens[start..start + rows]).for_each(|(x, t)| *x = *t as u32);
         }
         let scalars = adam_scalars(self.fixture, step).map(T::from_f64);
-        self.session.set_scalars(0, &scalars);
+        self.session.set_scalars(0, scalars);
         let entry = self.program.entry(entry).expect("an entry");
         self.session.run(entry);
         self.session.output(entry, self.loss, 0)[0].to_f64()

@@ -46,9 +46,9 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         &self.program
     }
     /// The optimizer's host scalars of the next update of run `r`.
-    pub fn set_scalars(&mut self, r: usize, scalars: &[T]) {
+    pub fn set_scalars(&mut self, r: usize, scalars: impl IntoIterator<Item = T>) {
         self.scalars[r].clear();
-        self.scalars[r].extend_from_slice(scalars);
+        self.scalars[r].extend(scalars);
     }
     /// Seed and counter of per-step randomness.
     pub fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {

@@ -109,8 +109,8 @@ impl Optimizer for Adam {
         b.finish(p, states)
     }
 
-    fn scalars(&self, step: u64, lr: f64) -> Vec<f64> {
-        let decay = (self.weight_decay != 0.0).then_some(self.weight_decay);
-        decay.into_iter().chain(self.moments.scalars(step, lr)).collect()
+    fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {
+        out.extend((self.weight_decay != 0.0).then_some(self.weight_decay));
+        out.extend(self.moments.scalars(step, lr));
     }
 }

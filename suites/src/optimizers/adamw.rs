@@ -45,8 +45,8 @@ impl Optimizer for AdamW {
         b.finish(p, states)
     }
 
-    fn scalars(&self, step: u64, lr: f64) -> Vec<f64> {
-        let keep = 1.0 - lr * self.weight_decay;
-        std::iter::once(keep).chain(self.moments.scalars(step, lr)).collect()
+    fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {
+        out.push(1.0 - lr * self.weight_decay);
+        out.extend(self.moments.scalars(step, lr));
     }
 }

@@ -14,9 +14,16 @@ use preheat_kernels::update::UpdateExpr;
 pub trait Optimizer: Send + Sync {
     /// The elementwise update.
     fn expr(&self) -> UpdateExpr;
-    /// The host scalars of `step` (counted from 1) at learning rate `lr`, in the order of `expr().scalars`,
-    /// computed in f64; each is rounded to f32 once by the caller.
-    fn scalars(&self, step: u64, lr: f64) -> Vec<f64>;
+    /// Appends the host scalars of `step` (counted from 1) at learning rate `lr`, in the order of
+    /// `expr().scalars`, computed in f64; each is rounded to f32 once by the caller. Allocates nothing
+    /// where `out` has room.
+    fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>);
+    /// The same as a new vector.
+    fn scalars(&self, step: u64, lr: f64) -> Vec<f64> {
+        let mut out = Vec::new();
+        self.write_scalars(step, lr, &mut out);
+        out
+    }
 }
 
 /// All optimizers.

@@ -59,14 +59,13 @@ impl Optimizer for Sgd {
         b.finish(new, vec![buffer])
     }
 
-    fn scalars(&self, _step: u64, lr: f64) -> Vec<f64> {
-        let mut out = vec![-lr];
+    fn write_scalars(&self, _step: u64, lr: f64, out: &mut Vec<f64>) {
+        out.push(-lr);
         if self.weight_decay != 0.0 {
             out.push(self.weight_decay);
         }
         if self.momentum != 0.0 {
             out.push(self.momentum);
         }
-        out
     }
 }

@@ -47,6 +47,8 @@ struct Net {
     states: Vec<TensorId>,
     /// Parameters before the step, where the update's norm is wanted.
     before: Vec<f32>,
+    /// The optimizer's host scalars of a step.
+    scalars: Vec<f64>,
 }
 
 /// The curves of a run, in the order of `record`.
@@ -86,7 +88,8 @@ impl Trainer {
                 initialise(&mut session, &compiled.init, 0, run.seed);
                 let states = compiled.program.graph().tensors_with(Role::State);
                 let before = vec![0.0; session.flat_params(0).len()];
-                trainer.net = Some(Net { compiled, session, optimizer, schedule, states, before });
+                let scalars = Vec::new();
+                trainer.net = Some(Net { compiled, session, optimizer, schedule, states, before, scalars });
                 trainer.prepare_curves();
                 trainer.probe("init");
             }
@@ -130,14 +133,14 @@ impl Trainer {
         let (steps, step) = (self.steps(), self.step + 1);
         let due = self.eval_every() > 0 && step % self.eval_every() == 0 || step == steps;
         let net = self.net.as_mut().expect("a run that is not done has a network");
-        let Net { compiled: c, session, optimizer, schedule, before, .. } = net;
+        let Net { compiled: c, session, optimizer, schedule, before, scalars, .. } = net;
         if due {
             before.copy_from_slice(session.flat_params(0));
         }
         let lr = schedule.lr(step, steps);
-        let mut scalars = [0.0f32; MAX_SCALARS];
-        let count = rounded(&optimizer.scalars(step, lr), &mut scalars);
-        session.set_scalars(0, &scalars[..count]);
+        scalars.clear();
+        optimizer.write_scalars(step, lr, scalars);
+        session.set_scalars(0, scalars.iter().map(|s| *s as f32));
         session.set_randomness(0, self.run.seed, step as u32);
         fill_tokens(session, c, |inputs, targets| self.task.batch(self.run.data_seed, step - 1, inputs, targets));
         session.run(c.train);
@@ -283,17 +286,6 @@ impl Trainer {
             put("entropy_rate", rate);
         }
     }
-}
-
-/// Host scalars an optimizer may have.
-const MAX_SCALARS: usize = 32;
-
-/// Rounds each scalar to f32 once; gives their number.
-fn rounded(scalars: &[f64], out: &mut [f32; MAX_SCALARS]) -> usize {
-    for (o, s) in out[..scalars.len()].iter_mut().zip(scalars) {
-        *o = *s as f32;
-    }
-    scalars.len()
 }
 
 fn fill_tokens(session: &mut Session<f32, Cpu>, c: &Compiled, fill: impl FnOnce(&mut [u32], &mut [u32])) {

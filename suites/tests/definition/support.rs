@@ -77,7 +77,7 @@ impl Optimizer for Plain {
     fn expr(&self) -> UpdateExpr {
         unreachable!("nothing is trained here")
     }
-    fn scalars(&self, _: u64, _: f64) -> Vec<f64> {
+    fn write_scalars(&self, _: u64, _: f64, _: &mut Vec<f64>) {
         unreachable!("nothing is trained here")
     }
 }
