@@ -156,7 +156,7 @@ pub struct Entry<B: 'static> {
 pub struct Invalid {
     /// The parameter at fault.
     pub key: String,
-    /// What is wrong and what is allowed.
+    /// What is wrong, then `; allowed: ` and what is allowed.
     pub message: String,
 }
 

@@ -6,7 +6,7 @@ use preheat_kernels::rng::Stream;
 use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
 use preheat_suites::models::{Built, MODELS, Model, Network, Shape};
 use preheat_suites::registry::{Entry, ParamKind, Params, Preset, Scalar};
-use preheat_suites::train::{Compiled, initialise};
+use preheat_suites::train::{Compiled, initialise, run_flops};
 
 /// Complete parameters of a registered model: its presets, then `given`.
 fn model(name: &str, given: &[(&str, Scalar)]) -> Box<dyn Model> {
@@ -138,7 +138,26 @@ fn counts_match_the_graph() {
         let flops = compiled.program.gemm_flops(compiled.train) as f64;
         // The first layer's input needs a gradient (embeddings are learned), so nothing is left out.
         assert_eq!(m.step_flops(SHAPE.batch, SHAPE.vocab, SHAPE.seq), flops, "{given:?}");
+        // What a run's FLOPs are counted from: a forward pass is a third of a step.
+        let of = |entry| compiled.program.gemm_flops(entry) as f64;
+        assert_eq!((of(compiled.evaluate) * 3.0, of(compiled.gradients)), (flops, flops), "{given:?}");
     }
+}
+
+#[test]
+fn a_run_costs_its_steps_evaluations_and_probes() {
+    let flops = |steps, every, probe: &str| {
+        let ints = [("steps", steps), ("eval_every", every), ("batch", 2), ("eval_sequences", 6)];
+        let mut train: Params = Params(ints.map(|(key, x)| (key.to_string(), Scalar::Int(x))).into());
+        train.0.insert("probe".into(), Scalar::Text(probe.into()));
+        run_flops(&train, 6.0)
+    };
+    // Three evaluation batches, each a third of a step.
+    assert_eq!(flops(0, 0, "none"), 6.0);
+    assert_eq!(flops(0, 5, "signal"), 12.0);
+    assert_eq!(flops(10, 0, "none"), 66.0);
+    assert_eq!(flops(10, 5, "none"), 72.0);
+    assert_eq!(flops(11, 5, "signal"), 66.0 + 18.0 + 12.0);
 }
 
 #[test]

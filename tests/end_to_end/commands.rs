@@ -1,6 +1,6 @@
 //! Words, exit codes, and what stands on stdout.
 
-use crate::support::{Lab, said, tiny};
+use crate::support::{Lab, said};
 
 #[test]
 fn a_wrong_command_is_2_and_says_nothing_on_stdout() {
@@ -22,24 +22,6 @@ fn a_wrong_command_is_2_and_says_nothing_on_stdout() {
         assert_eq!(done.stdout, "", "{words:?}");
     }
     said(lab.command(&["bench", "--suites", "nowhere"])).exits(2).says(&["nowhere"]);
-}
-
-#[test]
-fn a_wrong_definition_is_2_with_file_line_and_what_is_allowed() {
-    let cases = [
-        ("norm: post-ln", "norm: middle-ln", "tiny.yaml:15:42:", "post-ln"),
-        ("adam: {}", "adamm: {}", "tiny.yaml:11:", "adam"),
-        ("width: 8", "width: 9", "tiny.yaml:", "heads"),
-        ("suite: tiny", "suite: other", "tiny.yaml:1:", "tiny"),
-        ("steps: 4", "steps: 4.5", "tiny.yaml:13:", "steps"),
-    ];
-    for (good, bad, place, word) in cases {
-        let text = tiny(4);
-        assert!(text.contains(good), "{good}");
-        let done = Lab::with(&text.replacen(good, bad, 1)).bench(&[]);
-        done.exits(2).says(&[place, word]);
-        assert_eq!(done.stderr.lines().count(), 1, "{bad}: {}", done.stderr);
-    }
 }
 
 #[test]

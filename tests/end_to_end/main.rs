@@ -1,6 +1,9 @@
 //! The lab as its user meets it: the built `preheat`, its exit codes, its store, its golden.
 
+mod bad_input;
+mod bits;
 mod commands;
+mod contract;
 mod golden;
 mod store;
 mod support;

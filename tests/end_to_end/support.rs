@@ -51,24 +51,34 @@ pub(crate) fn tiny(steps: u32) -> String {
 
 /// `preheat`, built once a test process with the tests' own profile.
 pub(crate) fn preheat() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "preheat-bench", "--bin", "preheat"]);
-        cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let built = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
-        assert!(built.status.success(), "preheat builds");
-        let messages = String::from_utf8(built.stdout).expect("cargo's messages are UTF-8");
-        let executable = messages.lines().find_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";
-            message["executable"].as_str().filter(|_| named).map(PathBuf::from)
-        });
-        executable.expect("cargo says where preheat is")
-    })
+    preheat_of(!cfg!(debug_assertions))
+}
+
+/// `preheat` of the release or the debug profile, built once a test process.
+pub(crate) fn preheat_of(release: bool) -> &'static Path {
+    static DEBUG: OnceLock<PathBuf> = OnceLock::new();
+    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
+    let built = if release { &RELEASE } else { &DEBUG };
+    built.get_or_init(|| build(release))
+}
+
+/// The path of `preheat`. Cargo's own lock is free while tests run; a second build waits for the first.
+fn build(release: bool) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "preheat-bench", "--bin", "preheat"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if release {
+        cargo.arg("--release");
+    }
+    let built = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(built.status.success(), "preheat builds");
+    let messages = String::from_utf8(built.stdout).expect("cargo's messages are UTF-8");
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";
+        message["executable"].as_str().filter(|_| named).map(PathBuf::from)
+    });
+    executable.expect("cargo says where preheat is")
 }
 
 /// What a command left.
@@ -146,7 +156,12 @@ impl Lab {
 
     /// `preheat WORDS…` in this folder, nothing else said.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
-        let mut command = Command::new(preheat());
+        self.command_of(preheat(), words)
+    }
+
+    /// The same with another build of `preheat`.
+    pub(crate) fn command_of<S: AsRef<OsStr>>(&self, executable: &Path, words: &[S]) -> Command {
+        let mut command = Command::new(executable);
         command.args(words).current_dir(self.dir.path()).env_remove("PREHEAT_SIMD").env_remove("PREHEAT_DOOR");
         command.env_remove("PREHEAT_ROOT");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -4,4 +4,5 @@ mod files;
 mod knows_nothing;
 mod layering;
 mod readme;
+mod require;
 mod tidy;

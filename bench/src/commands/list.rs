@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
 use preheat_suites::plan::Planned;
+use preheat_suites::train::run_flops;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -27,6 +28,7 @@ struct Row {
     experiments: Vec<String>,
     runs: usize,
     cells: usize,
+    /// Of the matrix products of its runs: steps, evaluations and probes.
     flops: f64,
     seconds: f64,
 }
@@ -88,7 +90,7 @@ fn row(
         }
         if seen.insert(planned.run.id()) {
             let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
-            total += step * planned.run.recipe.train.int("steps") as f64;
+            total += run_flops(&planned.run.recipe.train, step);
             expected += work(&planned.run, step);
             runs += 1;
         }

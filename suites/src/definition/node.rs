@@ -76,26 +76,35 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node, DefinitionError> {
     let mut node: Node = serde_yaml::from_str_with_options(text, options()).map_err(|e| {
         let place = e.location().map_or((1, 1), |l| (l.line().max(1), l.column().max(1)));
         let place = Place { line: place.0, column: place.1, key: String::new() };
-        DefinitionError::at(&place, format!("is not readable YAML: {}", bare(&e)))
+        let (wrong, allowed) = bare(&e);
+        DefinitionError::at(&place, format!("is not readable YAML: {wrong}")).allowed(allowed)
     })?;
     (node.line, node.column) = (node.line.max(1), node.column.max(1));
     Ok(node)
 }
 
-/// The parser's message without its place, which is printed in front already.
-fn bare(error: &serde_yaml::Error) -> String {
+/// The parser's message without its place, which is printed in front already, and what is allowed where the message
+/// does not say it.
+fn bare(error: &serde_yaml::Error) -> (String, String) {
+    use serde_yaml::Error;
     use serde_yaml::budget::BudgetBreach;
+    let deep = || (format!("nested deeper than {MAX_DEPTH}"), format!("at most {MAX_DEPTH} levels"));
     match error.without_snippet() {
-        serde_yaml::Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "more than one document".into(),
-        serde_yaml::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
-            format!("nested deeper than {MAX_DEPTH}")
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            ("more than one document".into(), "one document".into())
         }
-        serde_yaml::Error::Budget { .. } => format!("more than {MAX_NODES} values or too many aliases"),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => deep(),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
+            ("it and its aliases hold too much".into(), format!("at most {MAX_NODES} values"))
+        }
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
             let end = first.find(" at line ").unwrap_or(first.len());
-            first[..end].trim_start_matches("error: ").to_string()
+            match first[..end].trim_start_matches("error: ") {
+                "recursion limit exceeded" => deep(),
+                message => (message.to_string(), String::new()),
+            }
         }
     }
 }

@@ -42,14 +42,13 @@ fn entry<'t, K: Kind, B>(table: &'t [Entry<B>], section: &Section<K>) -> Result<
 /// Puts an [`Invalid`] at the parameter that it names, or at the section where a default is at fault.
 fn misfit(invalid: Invalid, values: &Values, section: &Place) -> DefinitionError {
     let Invalid { key, message } = invalid;
-    match values.get(&key) {
-        Some(value) => DefinitionError::at(&value.place, message),
-        None if key.is_empty() => DefinitionError::at(section, message),
-        None => {
-            let place = Place { key: format!("{}.{key}", section.key), ..section.clone() };
-            DefinitionError::at(&place, message)
-        }
-    }
+    let place = match values.get(&key) {
+        Some(value) => value.place.clone(),
+        None if key.is_empty() => section.clone(),
+        None => Place { key: format!("{}.{key}", section.key), ..section.clone() },
+    };
+    let (wrong, allowed) = message.split_once("; allowed: ").unwrap_or((&message, ""));
+    DefinitionError::at(&place, wrong).allowed(allowed)
 }
 
 /// Checks the names, types and ranges of the parameters that are given. `of` is what they belong to, e.g.
@@ -132,6 +131,7 @@ fn shown(value: &Scalar) -> String {
 pub(crate) fn describe(kind: ParamKind) -> String {
     match kind {
         ParamKind::Int { min, max } => format!("a whole number from {min} to {max}"),
+        ParamKind::Real { min: f64::MIN_POSITIVE, max } => format!("a number above 0.0, to {max:?}"),
         ParamKind::Real { min, max } => format!("a number from {min:?} to {max:?}"),
         ParamKind::Choice(words) => words.join(", "),
         ParamKind::Flag => "true, false".into(),

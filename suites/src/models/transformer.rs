@@ -86,7 +86,8 @@ impl Transformer {
     pub fn new(p: &Params) -> Result<Self, Invalid> {
         let (width, heads) = (p.size("width"), p.size("heads"));
         if width % heads != 0 {
-            return Err(Invalid::new("width", format!("{width} is not divisible by heads {heads}")));
+            let wrong = format!("{width} is not divisible by heads {heads}; allowed: multiples of {heads}");
+            return Err(Invalid::new("width", wrong));
         }
         Ok(Self {
             layers: p.size("layers"),

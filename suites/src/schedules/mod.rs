@@ -80,7 +80,10 @@ fn start(params: &Params, key: &str) -> Result<u64, Invalid> {
     let (start, warmup) = (params.size(key) as u64, params.size("warmup_steps") as u64);
     match start {
         0 => Ok(warmup),
-        s if s < warmup => Err(Invalid::new(key, format!("{s} lies within the warm-up of {warmup} steps"))),
+        s if s < warmup => {
+            let wrong = format!("{s} lies within the warm-up of {warmup} steps; allowed: 0 or from {warmup} on");
+            Err(Invalid::new(key, wrong))
+        }
         s => Ok(s),
     }
 }

@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry<Box<dyn Schedule>> = Entry {
     build: |params| {
         let at = [params.real("at"), params.real("then_at")];
         if at[1] < at[0] {
-            return Err(Invalid::new("then_at", format!("{} lies before at: {}", at[1], at[0])));
+            return Err(Invalid::new("then_at", format!("{} lies before at; allowed: {} to 1.0", at[1], at[0])));
         }
         warmed(params, Step { drop: params.real("factor"), at })
     },

@@ -44,7 +44,10 @@ static MODELS: &[Entry<Box<dyn Model>>] = &[
             def("tied", ParamKind::Flag, Preset::Flag(false)),
         ],
         build: |p: &Params| match (p.int("width"), p.int("heads")) {
-            (w, h) if w % h != 0 => Err(Invalid::new("width", format!("{w} is not divisible by heads {h}"))),
+            (w, h) if w % h != 0 => {
+                let wrong = format!("{w} is not divisible by heads {h}; allowed: multiples of {h}");
+                Err(Invalid::new("width", wrong))
+            }
             _ => Ok(Box::new(Stack { layers: p.int("layers") as u64 })),
         },
     },
