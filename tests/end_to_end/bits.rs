@@ -72,6 +72,7 @@ fn any_number_of_workers_has_the_same_bits() {
 
 #[test]
 fn debug_and_release_builds_have_the_same_bits() {
+    assert_ne!(preheat_of(false), preheat_of(true));
     for release in [false, true] {
         let said = trained(preheat_of(release), "", &["--jobs", "2"]);
         assert_same(if release { "release" } else { "debug" }, &result(&said), first());

@@ -89,20 +89,20 @@ fn bare(error: &serde_yaml::Error) -> (String, String) {
     use serde_yaml::Error;
     use serde_yaml::budget::BudgetBreach;
     let deep = || (format!("nested deeper than {MAX_DEPTH}"), format!("at most {MAX_DEPTH} levels"));
+    let much = || ("it and its aliases hold too much".into(), format!("at most {MAX_NODES} values"));
     match error.without_snippet() {
         Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
             ("more than one document".into(), "one document".into())
         }
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => deep(),
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
-            ("it and its aliases hold too much".into(), format!("at most {MAX_NODES} values"))
-        }
+        Error::Budget { .. } => much(),
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
             let end = first.find(" at line ").unwrap_or(first.len());
             match first[..end].trim_start_matches("error: ") {
                 "recursion limit exceeded" => deep(),
+                message if message.starts_with("alias replay limit exceeded") => much(),
                 message => (message.to_string(), String::new()),
             }
         }
