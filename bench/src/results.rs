@@ -1,7 +1,9 @@
 //! The result model: what a suite's runs amount to. It is what `--format json` prints and what golden
 //! holds; every table is rendered from it alone.
 
-use preheat_suites::claims::{Claim, Judged, Tier, Verdict};
+use preheat_suites::claims::judge::OTHER_TIER;
+use preheat_suites::claims::{Claim, Expect, Judged, Tier, Verdict};
+use preheat_suites::definition::Column;
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::Scalar;
 use preheat_suites::run::RunId;
@@ -32,6 +34,8 @@ pub struct SuiteResult {
     pub scale: String,
     /// blake3 over the runs' digests in plan order.
     pub digest: String,
+    /// The columns that tables show, by experiment; one that is not here has a table's default.
+    pub show: BTreeMap<String, Vec<Column>>,
     /// One entry a cell, in plan order.
     pub cells: Vec<CellResult>,
     /// One entry a claim, in the suite's order.
@@ -82,6 +86,8 @@ pub struct ClaimResult {
     pub place: String,
     /// The paper's number.
     pub paper_number: String,
+    /// The effects that reproduce it.
+    pub expect: Expect,
     /// The verdict.
     pub verdict: Verdict,
     /// Why it is inconclusive without data.
@@ -90,6 +96,8 @@ pub struct ClaimResult {
     pub effect: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<[f64; 2]>,
+    /// The level by Holm's procedure; `None` where the claim takes no part in the family.
+    pub level: Option<f64>,
     /// Seeds.
     pub n: usize,
     /// The cells that the selection seeds chose.
@@ -132,17 +140,24 @@ impl Summary {
     }
 }
 
+/// What a result takes from its suite's definition.
+pub struct About<'a> {
+    /// The tier.
+    pub tier: Tier,
+    /// The suite's name.
+    pub name: &'a str,
+    /// What it is about.
+    pub title: &'a str,
+    /// Columns by experiment.
+    pub show: &'a BTreeMap<String, Vec<Column>>,
+    /// Its claims.
+    pub claims: &'a [Claim],
+}
+
 impl SuiteResult {
-    /// From a suite's observations in plan order, each with its run, and its judged claims.
-    pub fn new(
-        tier: Tier,
-        name: &str,
-        title: &str,
-        scale: String,
-        observed: &[(RunId, Observation)],
-        claims: &[Claim],
-        judged: Vec<Judged>,
-    ) -> Self {
+    /// From a suite's observations in plan order, each with its run, and the judged claims, one a claim in their order.
+    pub fn new(about: &About<'_>, scale: String, observed: &[(RunId, Observation)], judged: Vec<Judged>) -> Self {
+        let &About { tier, name, title, show, claims } = about;
         let runs: Vec<_> = observed.iter().map(|(id, seen)| RunResult::new(id, seen)).collect();
         Self {
             schema: SCHEMA,
@@ -152,8 +167,9 @@ impl SuiteResult {
             tier,
             scale,
             digest: digest(&runs),
+            show: show.clone(),
             cells: cells(observed),
-            claims: judged.into_iter().map(|x| ClaimResult::new(claims, x)).collect(),
+            claims: claims.iter().zip(judged).map(|(claim, x)| ClaimResult::new(claim, x)).collect(),
             runs,
         }
     }
@@ -210,23 +226,28 @@ pub fn place(experiment: &str, arm: &str, axes: &Axes) -> String {
 }
 
 impl ClaimResult {
-    fn new(claims: &[Claim], judged: Judged) -> Self {
-        let claim = claims.iter().find(|c| c.id == judged.id);
-        let text = |f: fn(&Claim) -> &String| claim.map(f).cloned().unwrap_or_default();
-        let Judged { id, paper_claim, verdict, why, effect, interval, n, at } = judged;
+    fn new(claim: &Claim, judged: Judged) -> Self {
+        let Judged { id, paper_claim, verdict, why, effect, interval, level, n, at } = judged;
         Self {
-            sentence: text(|c| &c.sentence),
-            place: text(|c| &c.place),
-            paper_number: text(|c| &c.paper_number),
+            sentence: claim.sentence.clone(),
+            place: claim.place.clone(),
+            paper_number: claim.paper_number.clone(),
+            expect: claim.expect,
             id,
             paper_claim,
             verdict,
             why,
             effect,
             interval,
+            level,
             n,
             at,
         }
+    }
+
+    /// Whether the claim is left to other tiers.
+    pub fn is_of_another_tier(&self) -> bool {
+        self.why.as_deref() == Some(OTHER_TIER)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::lab::progress::Progress;
 use crate::lab::work::{Training, Work};
-use crate::results::SuiteResult;
+use crate::results::{About, SuiteResult};
 use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::{Params, Scalar, Spec};
@@ -70,8 +70,9 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
             why: none.then(|| "tier".to_string()),
             effect: (!none).then_some(0.5),
             interval: (!none).then_some([0.25, 0.75]),
+            level: (!none).then_some(0.025),
             n: 3,
-            at: None,
+            at: (i == 1).then(|| "schedule.peak_lr=0.003".to_string()),
         };
         (claim, judged)
     });
@@ -81,7 +82,9 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
 /// The result of the suite `demo`.
 pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
     let (claims, judged) = claims();
-    SuiteResult::new(Tier::Quick, "demo", "A demonstration", "10 steps".into(), observed, &claims, judged)
+    let show = BTreeMap::new();
+    let about = About { tier: Tier::Quick, name: "demo", title: "A demonstration", show: &show, claims: &claims };
+    SuiteResult::new(&about, "10 steps".into(), observed, judged)
 }
 
 /// Trains runs that add up a hash of their steps. The model's name plants a fault: `panic@N` panics at

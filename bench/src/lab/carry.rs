@@ -2,11 +2,12 @@
 
 use super::trainer::data_hash;
 use super::workers::{Job, Workers};
-use crate::results::SuiteResult;
+use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
 use preheat_suites::claims::{Claim, Tier};
+use preheat_suites::definition::Column;
 use preheat_suites::plan::{Cell, Planned};
 use preheat_suites::record::{Measured, Observation, Record};
 use preheat_suites::run::{Run, RunId, Start};
@@ -38,6 +39,8 @@ pub struct Suite {
     pub title: String,
     /// Its tier.
     pub tier: Tier,
+    /// The columns that its tables show, by experiment.
+    pub show: BTreeMap<String, Vec<Column>>,
     /// Its claims.
     pub claims: Vec<Claim>,
     /// Its plan.
@@ -187,7 +190,8 @@ fn observe<'p>(
 pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)]) -> SuiteResult {
     let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
     let judged = judge(&suite.claims, suite.tier, &observations);
-    SuiteResult::new(suite.tier, &suite.name, &suite.title, scale, observed, &suite.claims, judged)
+    let Suite { name, title, tier, show, claims, .. } = suite;
+    SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, observed, judged)
 }
 
 #[cfg(test)]

@@ -55,10 +55,13 @@ pub fn suites(session: &Session) -> Result<Vec<Suite>, Failure> {
 
 fn planned(suite: definition::Suite, plan: Plan) -> Suite {
     let metrics = suite.experiments.iter().flat_map(|e| e.takes.iter().map(|take| take.metric.clone())).collect();
+    // An experiment that this tier does not run has no table here.
+    let here = suite.experiments.into_iter().filter(|e| !e.show.is_empty() && e.setups.contains_key(&plan.tier));
     Suite {
         name: suite.name,
         title: suite.title,
         tier: plan.tier,
+        show: here.map(|e| (e.id, e.show)).collect(),
         claims: suite.claims,
         plan: Box::new(Draftable { plan, metrics }),
     }

@@ -4,7 +4,7 @@ mod splice;
 
 pub use splice::{Marker, splice};
 
-use crate::results::{SuiteResult, tier_name};
+use crate::results::{ClaimResult, SuiteResult, tier_name};
 use crate::table::{self, Style, draw};
 use preheat_suites::claims::Verdict;
 
@@ -14,12 +14,13 @@ pub const COMMAND: &str = "cargo xtask report";
 /// The overview: one row a suite.
 pub fn summary(results: &[SuiteResult]) -> String {
     let mut rows = vec![
-        ["suite", "tier", "scale", "runs", "reproduced", "refuted", "inconclusive", "digest"]
+        ["suite", "tier", "scale", "runs", "reproduced", "refuted", "inconclusive", "not judged", "digest"]
             .map(String::from)
             .to_vec(),
     ];
     for result in results {
-        let count = |v: Verdict| result.claims.iter().filter(|c| c.verdict == v).count().to_string();
+        let (others, judged): (Vec<&ClaimResult>, Vec<_>) = result.claims.iter().partition(|c| c.is_of_another_tier());
+        let count = |v: Verdict| judged.iter().filter(|c| c.verdict == v).count().to_string();
         rows.push(vec![
             result.name.clone(),
             tier_name(result.tier).into(),
@@ -28,6 +29,7 @@ pub fn summary(results: &[SuiteResult]) -> String {
             count(Verdict::Reproduced),
             count(Verdict::Refuted),
             count(Verdict::Inconclusive),
+            others.len().to_string(),
             format!("`{}`", &result.digest[..12.min(result.digest.len())]),
         ]);
     }

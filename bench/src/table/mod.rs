@@ -1,12 +1,14 @@
 //! Tables of a suite's result: for a terminal, for a pipe, for Markdown, and as CSV.
 
+mod cells;
+mod claims;
 pub mod csv;
 mod numbers;
 
-pub use numbers::{count, flops, interval, mean_sd, number};
+pub use claims::{verdict, verdict_name};
+pub use numbers::{cell, count, flops, interval, number};
 
-use crate::results::{Axes, CellResult, ClaimResult, SuiteResult, tier_name};
-use preheat_suites::claims::Verdict;
+use crate::results::{CellResult, SuiteResult, tier_name};
 use std::fmt::Write;
 use tabled::builder::Builder;
 use tabled::settings::Style as Lines;
@@ -25,6 +27,10 @@ pub enum Style {
 /// Digits of the digest that a header shows.
 const DIGEST: usize = 12;
 
+/// What a cell says.
+const LEGEND: &str =
+    "A cell is the mean over n seeds, ± their sample standard deviation, or k/n, the seeds where it is so.";
+
 /// The published table of one suite: header, cells, claims.
 pub fn suite(result: &SuiteResult, style: Style) -> String {
     let mut text = String::new();
@@ -39,23 +45,17 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
         result.scale
     );
     for experiment in experiments(result) {
-        let (varying, constant) = metrics(&experiment);
-        text.push_str(&draw(cells(&experiment, &varying), style));
-        text.push_str("\n\n");
-        if !constant.is_empty() {
-            let _ = writeln!(text, "{} in every cell: {}\n", experiment[0].experiment, constant.join(", "));
-        }
+        let shown = result.show.get(&experiment[0].experiment).map(Vec::as_slice);
+        let _ = writeln!(text, "{}\n", draw(cells::rows(&experiment, shown), style));
+    }
+    if !result.cells.is_empty() {
+        let _ = writeln!(text, "{LEGEND}\n");
     }
     if !result.claims.is_empty() {
-        text.push_str(&draw(claims(&result.claims), style));
-        text.push_str("\n\n");
-        for claim in &result.claims {
-            text.push_str(&footnote(claim, style));
-        }
+        let _ = writeln!(text, "{}\n", claims::claims(&result.claims, style));
     }
-    while text.ends_with("\n\n") {
-        text.pop();
-    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
 }
 
@@ -69,97 +69,6 @@ fn experiments(result: &SuiteResult) -> Vec<Vec<&CellResult>> {
         }
     }
     groups
-}
-
-/// More columns than this stay in the JSON.
-const MOST_METRICS: usize = 6;
-
-/// The metrics that are columns, the losses first; and those that are one number everywhere, in words.
-fn metrics<'a>(cells: &[&'a CellResult]) -> (Vec<&'a str>, Vec<String>) {
-    let mut names: Vec<&str> = cells.iter().flat_map(|c| c.metrics.keys().map(String::as_str)).collect();
-    names.sort_unstable();
-    names.dedup();
-    // A norm per layer stays in the JSON.
-    names.retain(|name| name.split('.').all(|part| part.parse::<u64>().is_err()));
-    names.sort_by_key(|name| (!name.ends_with("loss"), name.contains('.'), *name));
-    let constant = |name: &str| {
-        let first = cells[0].metrics.get(name)?.values.first().copied()??;
-        let same = |c: &&CellResult| c.metrics.get(name).is_some_and(|m| m.values.iter().all(|x| *x == Some(first)));
-        // One cell alone says nothing about what varies.
-        (cells.len() > 1 && cells.iter().all(same)).then(|| format!("{name} {}", number(first)))
-    };
-    let (same, mut varying): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| constant(name).is_some());
-    varying.truncate(MOST_METRICS);
-    (varying, same.into_iter().filter_map(constant).collect())
-}
-
-fn cells(cells: &[&CellResult], metrics: &[&str]) -> Vec<Vec<String>> {
-    let axes = union(cells.iter().map(|c| &c.axes));
-    let mut rows = vec![
-        [cells[0].experiment.clone()]
-            .into_iter()
-            .chain(axes.iter().map(|axis| short(axis, &axes)))
-            .chain(metrics.iter().map(|m| (*m).to_string()))
-            .collect::<Vec<_>>(),
-    ];
-    for cell in cells {
-        let mut row = vec![cell.arm.clone()];
-        row.extend(axes.iter().map(|axis| cell.axes.get(axis).map(ToString::to_string).unwrap_or_default()));
-        row.extend(metrics.iter().map(|name| cell.metrics.get(*name).map(mean_sd).unwrap_or_default()));
-        rows.push(row);
-    }
-    rows
-}
-
-/// The last part of an axis's dotted path, where no other axis ends the same.
-fn short(axis: &str, axes: &[String]) -> String {
-    let last = |x: &str| x.rsplit('.').next().unwrap_or_default().to_string();
-    let alone = axes.iter().filter(|other| last(other) == last(axis)).count() == 1;
-    if alone { last(axis) } else { axis.to_string() }
-}
-
-fn union<'a>(axes: impl Iterator<Item = &'a Axes>) -> Vec<String> {
-    let mut names: Vec<String> = axes.flat_map(|a| a.keys().cloned()).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-fn claims(claims: &[ClaimResult]) -> Vec<Vec<String>> {
-    let mut rows = vec![["claim", "paper says", "effect", "95 % interval", "n", "verdict"].map(String::from).to_vec()];
-    for claim in claims {
-        rows.push(vec![
-            format!("{} ({})", claim.id, claim.paper_claim),
-            claim.paper_number.clone(),
-            claim.effect.map(number).unwrap_or_default(),
-            claim.interval.map(interval).unwrap_or_default(),
-            claim.n.to_string(),
-            verdict(claim),
-        ]);
-    }
-    rows
-}
-
-/// `reproduced`, `inconclusive (tier)`.
-pub fn verdict(claim: &ClaimResult) -> String {
-    let word = verdict_name(claim.verdict);
-    claim.why.as_ref().map_or(word.to_string(), |why| format!("{word} ({why})"))
-}
-
-/// A verdict's word.
-pub const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Reproduced => "reproduced",
-        Verdict::Refuted => "refuted",
-        Verdict::Inconclusive => "inconclusive",
-    }
-}
-
-fn footnote(claim: &ClaimResult, style: Style) -> String {
-    let bullet = if style == Style::Markdown { "- **" } else { "" };
-    let close = if style == Style::Markdown { ":**" } else { ":" };
-    let at = claim.at.as_ref().map(|at| format!(" At {at}.")).unwrap_or_default();
-    format!("{bullet}{}{close} {} ({}){at}\n", claim.id, claim.sentence, claim.place)
 }
 
 /// Draws rows, the first of which is the header.
@@ -183,6 +92,7 @@ pub fn draw(rows: Vec<Vec<String>>, style: Style) -> String {
 mod tests {
     use super::*;
     use crate::testing::{observed, result};
+    use preheat_suites::registry::Scalar;
 
     #[test]
     fn the_published_table() {
@@ -195,9 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn axes_that_end_alike_keep_their_paths() {
-        let axes = ["a.lr", "b.lr", "c.width"].map(String::from);
-        assert_eq!(axes.each_ref().map(|x| short(x, &axes)), ["a.lr", "b.lr", "width"]);
+    fn rows_keep_the_grid_and_not_the_alphabet() {
+        let mut shuffled = observed();
+        for (at, (_, seen)) in shuffled.iter_mut().enumerate() {
+            let width = [32, 64, 128, 256][at / 2];
+            seen.axes = [("model.width".to_string(), Scalar::Int(width))].into();
+            (seen.arm, seen.selection) = ("post".into(), false);
+        }
+        let text = suite(&result(&shuffled), Style::Plain);
+        let places: Vec<usize> =
+            ["| 32", "| 64", "| 128", "| 256"].map(|x| text.find(x).unwrap_or_else(|| panic!("{x}: {text}"))).to_vec();
+        assert!(places.is_sorted(), "{text}");
     }
 
     #[test]

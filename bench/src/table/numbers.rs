@@ -25,9 +25,18 @@ pub fn number(x: f64) -> String {
     format!("{x:.decimals$}")
 }
 
-/// `3.131 ±0.012 (n=5)`: mean and sample standard deviation over seeds.
-pub fn mean_sd(summary: &Summary) -> String {
+/// `3.131 ±0.012 (n=5)`: mean and sample standard deviation over seeds; `1.000 (n=8)` where all are one value; `7/8`
+/// where `flag` says that each is 0 or 1.
+pub fn cell(summary: &Summary, flag: bool) -> String {
     let n = summary.n;
+    if flag && summary.values.iter().all(|x| matches!(x, Some(0.0 | 1.0))) {
+        return format!("{}/{n}", summary.values.iter().filter(|x| **x == Some(1.0)).count());
+    }
+    let first = summary.values.first().copied().flatten();
+    if let Some(one) = first.filter(|_| summary.values.iter().all(|x| *x == first)) {
+        // Its mean may differ from it by rounding.
+        return format!("{} (n={n})", number(one));
+    }
     match (summary.mean, summary.sd) {
         (Some(mean), Some(sd)) => format!("{} ±{} (n={n})", number(mean), spread(sd)),
         (Some(mean), None) => format!("{} (n={n})", number(mean)),
@@ -103,11 +112,33 @@ mod tests {
 
     #[test]
     fn cells_show_mean_sd_and_n() {
-        assert_eq!(mean_sd(&Summary::of(&[3.22, 3.24])), "3.230 ±0.014 (n=2)");
-        assert_eq!(mean_sd(&Summary::of(&[3.12])), "3.120 (n=1)");
-        assert_eq!(mean_sd(&Summary::of(&[1.0, 1.0])), "1.000 ±0 (n=2)");
-        assert_eq!(mean_sd(&Summary::of(&[1.0, f64::NAN])), "not finite 1/2");
-        assert_eq!(mean_sd(&Summary::of(&[1.0, 1.0005])), "1.000 ±4e-4 (n=2)");
+        let cases: [(&[f64], &str); 7] = [
+            (&[3.22, 3.24], "3.230 ±0.014 (n=2)"),
+            (&[3.12], "3.120 (n=1)"),
+            (&[1.0, 1.0], "1.000 (n=2)"),
+            (&[0.1; 3], "0.1000 (n=3)"),
+            (&[1.0, f64::NAN], "not finite 1/2"),
+            (&[f64::NAN; 2], "not finite 2/2"),
+            (&[1.0, 1.0005], "1.000 ±4e-4 (n=2)"),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(cell(&Summary::of(values), false), expected);
+        }
+    }
+
+    #[test]
+    fn flags_are_counted() {
+        let cases: [(&[f64], &str); 5] = [
+            (&[0.0; 8], "0/8"),
+            (&[1.0, 0.0, 1.0], "2/3"),
+            (&[1.0], "1/1"),
+            (&[1.0, f64::NAN], "not finite 1/2"),
+            // No flag after all.
+            (&[0.5, 1.5], "1.000 ±0.707 (n=2)"),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(cell(&Summary::of(values), true), expected);
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::stats::holm::{Step, holm};
 
 /// The family-wise error rate over the claims of a suite.
 pub const FAMILY_ALPHA: f64 = 0.05;
+/// [`Judged::why`] of a claim that other tiers decide.
+pub const OTHER_TIER: &str = "tier";
 /// Levels below this count as equal; no family is so large that it needs them.
 const LEAST_ALPHA: f64 = 1e-12;
 
@@ -42,7 +44,7 @@ pub fn judge(claims: &[Claim], tier: Tier, observations: &[Observation]) -> Vec<
 /// Why a claim takes no part in the family.
 fn excuse(claim: &Claim, tier: Tier, effect: &Result<Effect, String>) -> Option<String> {
     if !claim.tiers.contains(&tier) {
-        return Some("tier".into());
+        return Some(OTHER_TIER.into());
     }
     match effect {
         Err(missing) => Some(format!("no data: {missing}")),
@@ -67,6 +69,7 @@ fn row(claim: &Claim, effect: Option<&Effect>, step: Option<Step>, excuse: Optio
         why: excuse.or(unreached),
         effect: effect.map(Effect::value),
         interval,
+        level: step.map(|s| s.level),
         n: effect.map_or(0, Effect::n),
         at: effect.and_then(|e| e.at.clone()),
     }

@@ -193,6 +193,9 @@ pub struct Judged {
     /// The simultaneous 95 % interval (Holm over the suite) that decided the verdict; the plain 95 % interval
     /// where `why` says that nothing can be decided.
     pub interval: Option<[f64; 2]>,
+    /// The level that Holm's procedure gave the claim, and 1 minus the interval's coverage; `None` where the claim
+    /// takes no part in the family.
+    pub level: Option<f64>,
     /// Seeds.
     pub n: usize,
     /// The cell(s) that the selection seeds chose, for the reader, e.g. `schedule.peak_lr=0.006`.

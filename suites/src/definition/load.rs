@@ -4,6 +4,7 @@ use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::{self, Axes, tier_name};
 use super::reader::Placed;
 use super::section::PatchWire;
+use super::show;
 use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
 use super::tables::Registry;
 use super::wire::{Axis, ExperimentWire, Named, SeedsWire, StartWire, SuiteWire, TakeWire, TierWire};
@@ -99,6 +100,7 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
     Ok(Experiment {
         id: wire.id.value.clone(),
         about: wire.about.clone(),
+        show: show::columns(wire, setups.values())?,
         setups,
         takes: takes.collect(),
         stage: stage.unwrap_or(0),

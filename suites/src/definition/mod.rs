@@ -12,6 +12,7 @@ mod reader;
 mod resolve;
 mod schema;
 mod section;
+mod show;
 mod suite;
 mod tables;
 mod wire;
@@ -21,7 +22,7 @@ pub(crate) use links::{agree, tier_name};
 pub(crate) use load::MAX_SEEDS;
 pub use schema::schema;
 pub(crate) use suite::value_mut;
-pub use suite::{Arm, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
+pub use suite::{Arm, Column, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
 pub use tables::Registry;
 
 use crate::registry::Spec;

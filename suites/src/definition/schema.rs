@@ -25,6 +25,8 @@ pub fn schema(registry: &Registry) -> Value {
         let map = defs.get_mut(owner).and_then(|o| o["properties"].get_mut(key));
         map.expect("a field of the wire type")["propertyNames"] = paths.clone();
     }
+    let show = defs.get_mut("ExperimentWire").and_then(|o| o["properties"].get_mut("show"));
+    show.expect("a field of the wire type")["minProperties"] = json!(1);
     let tiers = &mut defs.get_mut("ExperimentWire").expect("a wire type")["properties"]["tiers"];
     tiers["propertyNames"] = json!({"$ref": "#/$defs/Tier"});
     root

@@ -4,6 +4,7 @@ pub use super::wire::Paper;
 use crate::claims::{Claim, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A suite.
@@ -34,8 +35,20 @@ pub struct Experiment {
     pub setups: BTreeMap<Tier, Setup>,
     /// Values that earlier runs decide.
     pub takes: Vec<Take>,
+    /// The columns of its table; empty where the definition leaves them to the table.
+    pub show: Vec<Column>,
     /// Its stage: experiments that it takes values or checkpoints from are in earlier ones.
     pub stage: usize,
+}
+
+/// A column of an experiment's table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// A final metric.
+    pub metric: String,
+    /// What stands above it.
+    pub title: String,
 }
 
 /// What one tier runs of an experiment.

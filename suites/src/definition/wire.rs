@@ -73,6 +73,10 @@ pub(crate) struct ExperimentWire {
     /// Starts from the checkpoint of another run with the same seed; makes a later stage.
     #[serde(default)]
     pub(crate) start: Option<StartWire>,
+    /// The metrics that its table shows, in this order, each with a column title; without one the metric's name.
+    /// Where not given: `val_loss`, or the first few metrics of runs that have none.
+    #[serde(default)]
+    pub(crate) show: Option<Placed<Named<Placed<Title>>>>,
     /// The tiers that run it, each with a patch.
     pub(crate) tiers: Placed<BTreeMap<Tier, TierWire>>,
 }
@@ -155,6 +159,41 @@ pub(crate) enum StartWire {
         /// Completed steps of that run.
         step: Placed<u64>,
     },
+}
+
+/// A column's title, or nothing.
+pub(crate) struct Title(pub(crate) Option<String>);
+
+impl<'de> Deserialize<'de> for Title {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One;
+        impl Visitor<'_> for One {
+            type Value = Title;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, or nothing")
+            }
+            fn visit_unit<E>(self) -> Result<Title, E> {
+                Ok(Title(None))
+            }
+            fn visit_str<E>(self, x: &str) -> Result<Title, E> {
+                Ok(Title(Some(x.to_string())))
+            }
+        }
+        deserializer.deserialize_any(One)
+    }
+}
+
+impl JsonSchema for Title {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Title".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "null"], "pattern": "\\S"})
+    }
 }
 
 /// A map in the order of writing.

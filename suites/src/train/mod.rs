@@ -3,6 +3,7 @@
 mod checkpoint;
 mod compile;
 mod digest;
+pub mod metrics;
 mod probe;
 mod trainer;
 

@@ -4,4 +4,5 @@ mod errors;
 mod links;
 mod plan;
 mod schema;
+mod show;
 mod support;

@@ -14,6 +14,8 @@ fn json(yaml: &str) -> Value {
 fn the_small_suite_is_valid_and_mistakes_are_not() {
     let validator = jsonschema::draft202012::new(&schema(&registry())).unwrap();
     assert!(validator.is_valid(&json(SUITE)));
+    let shows = with("    tiers:\n", "    show: {val_loss: loss, stalled: }\n    tiers:\n");
+    assert!(validator.is_valid(&json(&shows)));
     let wrong = [
         ("width: 32", "width: 0"),
         ("width: 32", "widht: 32"),
@@ -27,6 +29,9 @@ fn the_small_suite_is_valid_and_mistakes_are_not() {
         ("      quick: {}", "      quik: {}"),
         ("at: each-best", "at: best"),
         ("train: {batch: 8", "train: {bach: 8"),
+        ("    tiers:\n", "    show: {val_loss: 1}\n    tiers:\n"),
+        ("    tiers:\n", "    show: {val_loss: \" \"}\n    tiers:\n"),
+        ("    tiers:\n", "    show: {}\n    tiers:\n"),
     ];
     for (from, to) in wrong {
         assert!(!validator.is_valid(&json(&with(from, to))), "{to} must not fit the schema");

@@ -1,0 +1,74 @@
+//! The final metrics that a run can have, by name: what a definition's `show` is checked against, and which of them
+//! are 0/1. A test runs small recipes and holds these lists to what the trainer measures.
+
+use crate::registry::Params;
+
+/// After training.
+const FINAL: [&str; 7] =
+    ["val_loss", "capped_loss", "stall_gap", "stalled", "diverged", "unigram_entropy", "entropy_rate"];
+/// Of them, 0 or 1 a run.
+const FLAGS: [&str; 2] = ["stalled", "diverged"];
+/// Of a run without steps.
+const INITIAL: [&str; 1] = ["init.val_loss"];
+/// Of the probe `signal`, under `init.` and `end.`; `{l}` is a layer, counted from 1.
+const SIGNAL: [&str; 9] = [
+    "grad_norm.ffn_out.last",
+    "hidden_scale.mean",
+    "hidden_scale.min",
+    "hidden_scale.max",
+    "hidden_over_lower.min",
+    "hidden_over_upper.max",
+    "hidden_excess.max",
+    "grad_norm.ffn_out.{l}",
+    "hidden_scale.{l}",
+];
+/// Of a model that is measured and not trained.
+const JACOBIAN: [&str; 2] = ["jacobian_norm", "jacobian_over_theory"];
+
+/// Whether a metric is 0 or 1 in every run, so that a table counts it.
+pub fn is_flag(metric: &str) -> bool {
+    FLAGS.contains(&metric)
+}
+
+/// The metrics that runs with these `train` parameters can have, per-layer ones with `{l}`. Which of them a run has
+/// depends on its model and task too.
+pub fn names(train: &Params) -> Vec<String> {
+    let trained = train.int("steps") > 0;
+    let always: &[&str] = if trained { &FINAL } else { &INITIAL };
+    let mut names: Vec<String> = always.iter().map(ToString::to_string).collect();
+    if train.text("probe") == "signal" {
+        let prefixes: &[&str] = if trained { &["init", "end"] } else { &["init"] };
+        names.extend(prefixes.iter().flat_map(|prefix| SIGNAL.map(|name| format!("{prefix}.{name}"))));
+    }
+    names.extend(JACOBIAN.map(String::from));
+    names
+}
+
+/// `name` with a layer's number as `{l}`.
+pub fn pattern(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((front, number)) if number.parse::<u32>().is_ok_and(|l| l > 0 && number == l.to_string()) => {
+            format!("{front}.{{l}}")
+        }
+        _ => name.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_become_a_pattern_and_nothing_else_does() {
+        let cases = [
+            ("init.hidden_scale.12", "init.hidden_scale.{l}"),
+            ("init.hidden_scale.0", "init.hidden_scale.0"),
+            ("init.hidden_scale.01", "init.hidden_scale.01"),
+            ("init.hidden_scale.max", "init.hidden_scale.max"),
+            ("val_loss", "val_loss"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(pattern(name), expected);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The list of metrics by name is what the trainer measures, no more and no less.
+
+use preheat_kernels::cpu::{Cpu, Simd};
+use preheat_suites::claims::Tier;
+use preheat_suites::definition::{self, Registry};
+use preheat_suites::plan::{Plan, PlanOptions};
+use preheat_suites::record::Measured;
+use preheat_suites::registry::{Invalid, Scalar, build};
+use preheat_suites::run::Run;
+use preheat_suites::tasks::{Corpus, TASKS};
+use preheat_suites::train::{Trainer, metrics};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+struct NoFiles;
+
+impl Corpus for NoFiles {
+    fn read(&self, path: &str) -> Result<Vec<u8>, Invalid> {
+        Err(Invalid::new("path", format!("{path}: the test has no files")))
+    }
+}
+
+fn measure(run: &Run) -> Measured {
+    let builder = build("task", TASKS, &run.recipe.task).unwrap();
+    let task = Arc::from(builder.open(&NoFiles, run.recipe.train.size("eval_sequences")).unwrap());
+    let mut trainer = Trainer::new(run, task, Cpu::new(Simd::detect())).unwrap();
+    while !trainer.is_done() {
+        trainer.advance();
+    }
+    trainer.finish()
+}
+
+/// The first run of each experiment of every smoke tier, probed.
+fn runs() -> Vec<Run> {
+    let mut runs = Vec::new();
+    for (name, text) in preheat_suites::builtin() {
+        let suite = definition::parse(name, text.as_bytes(), &Registry::builtin()).unwrap();
+        let plan = Plan::new(&suite, Tier::Smoke, &PlanOptions::default()).unwrap();
+        let mut seen = BTreeSet::new();
+        for planned in plan.resolve_stage(0, &BTreeMap::new()).unwrap() {
+            if seen.insert(planned.cells[0].experiment.clone()) {
+                let mut run = planned.run;
+                run.recipe.train.0.insert("probe".into(), Scalar::Text("signal".into()));
+                runs.push(run);
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn names_are_what_runs_measure() {
+    let (mut listed, mut measured) = (BTreeSet::new(), BTreeSet::new());
+    for run in runs() {
+        let names = metrics::names(&run.recipe.train);
+        for (name, value) in measure(&run).metrics {
+            assert!(names.contains(&metrics::pattern(&name)), "{name} of {}", run.canonical());
+            assert!(!metrics::is_flag(&name) || value == 0.0 || value == 1.0, "{name} is {value}");
+            measured.insert(metrics::pattern(&name));
+        }
+        listed.extend(names);
+    }
+    assert_eq!(listed, measured);
+    assert!(["stalled", "diverged"].iter().all(|x| metrics::is_flag(x)) && !metrics::is_flag("val_loss"));
+}
