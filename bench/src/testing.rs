@@ -4,6 +4,7 @@ use crate::lab::progress::Progress;
 use crate::lab::work::{Training, Work};
 use crate::results::{About, SuiteResult};
 use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
+use preheat_suites::definition::Column;
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::{Params, Scalar, Spec};
 use preheat_suites::run::{Recipe, Run, RunId, Start};
@@ -82,7 +83,9 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
 /// The result of the suite `demo`.
 pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
     let (claims, judged) = claims();
-    let show = BTreeMap::new();
+    let column = |metric: &str, title: &str| Column { metric: metric.into(), title: title.into() };
+    let columns = vec![column("val_loss", "val loss, nats/token"), column("stalled", "stalled")];
+    let show = BTreeMap::from([("sweep".to_string(), columns)]);
     let about = About { tier: Tier::Quick, name: "demo", title: "A demonstration", show: &show, claims: &claims };
     SuiteResult::new(&about, "10 steps".into(), observed, judged)
 }

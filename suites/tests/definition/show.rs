@@ -72,7 +72,7 @@ fn mistakes_are_answered() {
     );
     check(
         showing("{val_loss: 3}"),
-        &format!("suites/small.yaml:19:22: {KEY}.val_loss: is 3; allowed: text, or nothing"),
+        &format!("suites/small.yaml:19:22: {KEY}.val_loss: is integer `3`; allowed: text, or nothing"),
     );
     check(
         showing("{val_loss: a, val_loss: b}"),

@@ -5,6 +5,7 @@ use crate::lab::workers::Workers;
 use crate::store::Store;
 use crate::store::key::tests::conditions;
 use crate::testing::{Fake, Lines, run};
+use preheat_suites::registry::Scalar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
         name: (*model).into(),
         title: String::new(),
         tier: Tier::Smoke,
+        show: BTreeMap::new(),
         claims: vec![],
         plan: Box::new(TwoStages(model)),
     };
@@ -98,4 +100,33 @@ fn a_failed_sweep_stops_its_own_suite_and_no_other() {
         assert!(outcome.failures[0][3].ends_with("stage 2: the sweep is not complete"), "{:?}", outcome.failures);
         assert_eq!(outcome.failures[1], Vec::<String>::new());
     });
+}
+
+#[test]
+fn a_run_that_two_experiments_share_stands_in_each_at_its_place_of_the_grid() {
+    let cell = |experiment: &str, width: i64| Cell {
+        experiment: experiment.into(),
+        arm: "post".into(),
+        axes: BTreeMap::from([("model.width".to_string(), Scalar::Int(width))]),
+        seed: 1,
+        selection: false,
+    };
+    // `depth` has the run of width 128 first, so the plan of runs has it before the others of `width`.
+    let shared = Planned { cells: vec![cell("depth", 128), cell("width", 128)], ..planned(run("a", 1, 1), "post") };
+    let narrow = Planned { cells: vec![cell("width", 32)], ..planned(run("b", 1, 1), "post") };
+    let runs = [shared, narrow];
+    let written = [cell("depth", 128), cell("width", 32), cell("width", 128)];
+    let nothing = Measured {
+        outcome: preheat_suites::record::Outcome::Finished,
+        curves: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+        digest: String::new(),
+    };
+    let measured = runs.iter().map(|p| (p.run.id(), nothing.clone())).collect();
+    let seen: Vec<(String, String)> = observe(runs.iter(), &written, &measured)
+        .into_iter()
+        .map(|(_, x)| (x.experiment, x.axes["model.width"].to_string()))
+        .collect();
+    let expected = [("depth", "128"), ("width", "32"), ("width", "128")];
+    assert_eq!(seen, expected.map(|(experiment, width)| (experiment.to_string(), width.to_string())));
 }
