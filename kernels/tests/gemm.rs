@@ -193,6 +193,18 @@ fn equals_the_definition_at_edges() {
     }
 }
 
+/// Rows that lie 4 KiB apart are copied before they are read.
+#[test]
+fn equals_the_definition_where_rows_collide() {
+    for (index, (m, n, k)) in [(200, 70, 300), (13, 64, 257), (300, 101, 12), (193, 63, 31)].into_iter().enumerate() {
+        for layout in 0..4 {
+            let dense = Case::new(m, n, k, layout & 1 == 1, layout & 2 == 2, 0);
+            let mm = MatMul { lda: 1024, ldb: 1024, ..dense.mm };
+            Case { mm, residual: index % 2 == 0, special: layout == 0, ..dense }.check();
+        }
+    }
+}
+
 /// -0 survives a chain without terms and one whose terms are -0; +0 starts stay +0.
 #[test]
 fn keeps_the_sign_of_zero() {

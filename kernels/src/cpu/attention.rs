@@ -1,6 +1,7 @@
 //! Attention: the device's own products, with fused softmax rows between them.
 
 use super::Cpu;
+use super::gemm;
 use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
 use crate::math::exp_of;
 use crate::ops::{Attention, Ops, Start};
@@ -15,8 +16,8 @@ pub(super) fn forward(cpu: &Cpu, shape: &Attention, qkv: &[f32], out: &mut [f32]
     let (t, scale) = (shape.seq, attention_scale::<f32>(shape));
     let products = HeadProducts::new(shape);
     for head in heads(shape) {
-        let p = &mut probs[head.probs..head.probs + t * t];
-        cpu.matmul(&products.scores, &qkv[head.q..], &qkv[head.k..], Start::Zero, None, p);
+        let (p, next) = probs[head.probs..].split_at_mut(t * t);
+        gemm::matmul_and_fetch(cpu.simd, &products.scores, &qkv[head.q..], &qkv[head.k..], p, next);
         softmax_rows(cpu.simd, t, shape.causal, scale, p);
         cpu.matmul(&products.output, p, &qkv[head.v..], Start::Zero, None, &mut out[head.out..]);
     }
@@ -35,10 +36,10 @@ pub(super) fn backward(
     let products = HeadProducts::new(shape);
     let scratch = &mut scratch[..t * t];
     for head in heads(shape) {
-        let p = &probs[head.probs..head.probs + t * t];
+        let (p, next) = probs[head.probs..].split_at(t * t);
         let dout = &dout[head.out..];
         cpu.matmul(&products.grad_value, p, dout, Start::Zero, None, &mut dqkv[head.v..]);
-        cpu.matmul(&products.grad_probs, dout, &qkv[head.v..], Start::Zero, None, scratch);
+        gemm::matmul_and_fetch(cpu.simd, &products.grad_probs, dout, &qkv[head.v..], scratch, next);
         softmax_rows_backward(cpu.simd, t, shape.causal, scale, p, scratch);
         cpu.matmul(&products.grad_query, scratch, &qkv[head.k..], Start::Zero, None, &mut dqkv[head.q..]);
         cpu.matmul(&products.grad_key, scratch, &qkv[head.q..], Start::Zero, None, &mut dqkv[head.k..]);

@@ -5,6 +5,14 @@ use std::ops::Range;
 use super::isa::{GemmIsa, MAX_ROWS, MAX_VECTORS};
 use crate::cpu::simd::Isa;
 
+/// Memory that is asked for meanwhile: at term p of repeated tile t, the line at `at[t * next + p * step]`.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) at: *const f32,
+    pub(super) step: usize,
+    pub(super) next: usize,
+}
+
 /// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
 /// a head that rows join one by one, the terms of all rows, a tail that rows leave one by one.
 ///
@@ -36,6 +44,12 @@ pub(super) struct Tile {
     pub(super) c_row: usize,
     /// Added after the last term; null for none.
     pub(super) residual: *const f32,
+    /// C and the residual are too large to lie in a near cache: their lines are asked for in time.
+    pub(super) cold: bool,
+    /// How far below this tile the lines of C are asked for: 0, or a tile where this one starts from C.
+    pub(super) fetch_c: usize,
+    /// What is needed later.
+    pub(super) ahead: [Ahead; 2],
     /// Columns of the tile.
     pub(super) columns: usize,
     /// Row r has `min(columns, diagonal + r)` columns (none if that is negative).
@@ -121,7 +135,7 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
 #[inline(always)]
 pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile) {
     let &Tile { a, b, c, start, residual, body, diagonal, .. } = tile;
-    let mut place = Place { a, b, c, start, residual, body, diagonal };
+    let mut place = Place { a, b, c, start, residual, body, diagonal, ahead: tile.ahead.map(|x| x.at) };
     for _ in 0..tile.repeat {
         // SAFETY: the caller's.
         unsafe { one::<S, R, N>(s, tile, &place) };
@@ -134,6 +148,8 @@ pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile:
         if !place.residual.is_null() {
             place.residual = place.residual.wrapping_add(R * tile.c_row);
         }
+        place.ahead =
+            [place.ahead[0].wrapping_add(tile.ahead[0].next), place.ahead[1].wrapping_add(tile.ahead[1].next)];
         place.body = place.body.wrapping_add(tile.longer);
         place.diagonal = place.diagonal.wrapping_add(R as isize);
     }
@@ -148,6 +164,7 @@ struct Place {
     residual: *const f32,
     body: usize,
     diagonal: isize,
+    ahead: [*const f32; 2],
 }
 
 impl Place {
@@ -173,6 +190,9 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
             acc = load(s, tile, place, whole, place.start, tile.start_row);
         }
 
+        if tile.cold {
+            fetch::<S, R, N>(s, tile, place);
+        }
         let mut at = Cursor::new(tile, place);
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
@@ -181,7 +201,11 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
                 }
             });
         }
+        let mut ahead = place.ahead;
         for _ in 0..place.body {
+            s.fetch(ahead[0]);
+            s.fetch(ahead[1]);
+            ahead = [ahead[0].wrapping_add(tile.ahead[0].step), ahead[1].wrapping_add(tile.ahead[1].step)];
             term(s, &mut acc, 0..R, tile, &mut at);
         }
         if !tile.tail.is_empty() {
@@ -199,6 +223,20 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
             });
         }
         store(s, tile, place, whole, &acc);
+    }
+}
+
+/// Asks for the lines that the tile's end needs, while its terms are computed.
+#[inline(always)]
+fn fetch<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, place: &Place) {
+    let c = place.c.wrapping_add(tile.fetch_c);
+    unroll!(rows r < R => {
+        unroll!(vectors v < N => { s.fetch_to_write(c.wrapping_add(r * tile.c_row + v * S::WIDTH)); });
+    });
+    if !place.residual.is_null() {
+        unroll!(rows r < R => {
+            unroll!(vectors v < N => { s.fetch(place.residual.wrapping_add(r * tile.c_row + v * S::WIDTH)); });
+        });
     }
 }
 

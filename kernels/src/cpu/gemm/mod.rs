@@ -6,9 +6,11 @@
 //! (columns that do not exist or are masked) is never stored; terms are never padded.
 //!
 //! Loops, from the outside: columns by [`BLOCK_COLUMNS`], terms by [`BLOCK_TERMS`] (here B may be copied
-//! into panels), rows by [`BLOCK_TILES`], panels, tiles. A is read where it lies: copying it costs more
-//! than strided reads at the widths of small networks.
+//! into panels), rows by [`BLOCK_TILES`], panels, tiles. A is read where it lies, since copying costs more
+//! than strided reads at the widths of small networks; rows that collide in a cache are copied (`rows`).
+//! What comes next is asked for meanwhile (`ahead`).
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -16,13 +18,15 @@ mod avx512;
 mod isa;
 mod kernel;
 mod pack;
+mod rows;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::ptr;
 
 use self::isa::GemmIsa;
 use self::kernel::Tile;
+use self::rows::RowsOfA;
 use super::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
@@ -36,12 +40,15 @@ const BLOCK_TERMS: usize = 256;
 const BLOCK_COLUMNS: usize = 512;
 /// Tiles whose rows of A should stay in the L2 cache while the panels pass.
 const BLOCK_TILES: usize = 16;
+/// Elements of C that lie in a near cache by themselves.
+const NEAR: usize = 16_384;
 /// While at most this many tiles read each panel, a row-major B is read where it lies.
 const DIRECT_TILES: usize = 22;
 
 thread_local! {
-    /// One block of B. It is allocated once a thread; pages that are never used cost nothing.
-    static PANELS: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(BLOCK_TERMS * BLOCK_COLUMNS));
+    /// One block of B and one group of rows of A, copied. It is allocated once a thread; pages that are
+    /// never used cost nothing.
+    static COPIES: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(BLOCK_TERMS * BLOCK_COLUMNS + rows::COPY));
 }
 
 /// C = start + A·B (+ residual), as [`Ops::matmul`], with the instructions of `simd`.
@@ -60,14 +67,28 @@ pub(crate) fn matmul(
     match simd {
         // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c),
+        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c, &[]),
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c),
+        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c, &[]),
         _ => Reference.matmul(mm, a, b, start, residual, c),
     }
 }
 
+/// [`matmul`] from +0. Meanwhile `ahead` is brought near, since it is needed next.
+pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: &[f32]) {
+    match simd {
+        // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, Start::Zero, None, c, ahead),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, Start::Zero, None, c, ahead),
+        _ => Reference.matmul(mm, a, b, Start::Zero, None, c),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 fn run<S: GemmIsa>(
     s: S,
     mm: &MatMul,
@@ -76,11 +97,13 @@ fn run<S: GemmIsa>(
     start: Start<'_, f32>,
     residual: Option<&[f32]>,
     c: &mut [f32],
+    ahead: &[f32],
 ) {
     let Some(product) = Product::new(mm, a, b, start, residual, c) else { return };
-    PANELS.with_borrow_mut(|panels| {
+    product.ahead.set((!ahead.is_empty()).then_some(ahead.as_ptr()));
+    COPIES.with_borrow_mut(|copies| {
         // SAFETY: `new` checked the operands, and they outlive the call.
-        unsafe { product.run(s, panels) }
+        unsafe { product.run(s, copies) }
     });
 }
 
@@ -103,6 +126,8 @@ struct Product {
     c: *mut f32,
     ldc: usize,
     residual: *const f32,
+    /// What the caller needs next, from the next line to be asked for.
+    ahead: Cell<Option<*const f32>>,
 }
 
 /// Elements from the first to the last of a matrix of `rows` by `columns`; 0 if it is empty.
@@ -168,12 +193,14 @@ impl Product {
             c,
             ldc: mm.ldc,
             residual: residual.map_or(ptr::null(), <[f32]>::as_ptr),
+            ahead: Cell::new(None),
         })
     }
 
     /// # Safety
     /// The operands are still alive, and C is not borrowed elsewhere.
-    unsafe fn run<S: GemmIsa>(&self, s: S, buffer: &mut [f32]) {
+    unsafe fn run<S: GemmIsa>(&self, s: S, copies: &mut [f32]) {
+        let (of_b, of_a) = copies.split_at_mut(BLOCK_TERMS * BLOCK_COLUMNS);
         const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
         let tiles = Split::new(self.m, most);
@@ -185,8 +212,8 @@ impl Product {
                 let terms = blocks.part(block);
                 // SAFETY: the caller's.
                 unsafe {
-                    let panels = self.panels(s, &columns, &terms, buffer);
-                    self.block(s, &tiles, columns.clone(), &terms, &panels);
+                    let panels = self.panels(s, &columns, &terms, of_b);
+                    self.block(s, &tiles, columns.clone(), &terms, &panels, of_a);
                 }
             }
         }
@@ -203,11 +230,15 @@ impl Product {
         columns: Range<usize>,
         terms: &Range<usize>,
         panels: &Panels,
+        copy: &mut [f32],
     ) {
         // All rows' terms begin or end at the diagonal inside this block, or not at all.
         let regular = self.k_range == KRange::Full || *terms == (0..self.k) && self.m <= self.k;
         for first in (0..tiles.parts).step_by(BLOCK_TILES) {
             let end = tiles.parts.min(first + BLOCK_TILES);
+            let rows = tiles.part(first).start..tiles.part(end - 1).end;
+            // SAFETY: the caller's.
+            let a = unsafe { RowsOfA::new(self, rows, terms, copy) };
             for j in columns.clone().step_by(S::PANEL) {
                 let panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
                 let mut t = first;
@@ -216,7 +247,7 @@ impl Product {
                     let all_columns = self.columns == Columns::Full || rows.end >= panel.columns.end;
                     let repeat = if regular && all_columns { tiles.alike(t, end) } else { 1 };
                     // SAFETY: the caller's; a panel has its columns in whole vectors.
-                    unsafe { self.tile(s, rows, repeat, terms, &panel) };
+                    unsafe { self.tile(s, rows, repeat, terms, &panel, &a) };
                     t += repeat;
                 }
             }
@@ -235,7 +266,7 @@ impl Product {
         terms: &Range<usize>,
         buffer: &mut [f32],
     ) -> Panels {
-        let packed_from = if self.trans_b || self.m > DIRECT_TILES * S::ROWS {
+        let packed_from = if self.trans_b || self.m > DIRECT_TILES * S::ROWS || self.m > 64 && rows::collide(self.ldb) {
             columns.start
         } else if (columns.end - columns.start).is_multiple_of(S::WIDTH) {
             columns.end
@@ -264,7 +295,15 @@ impl Product {
     ///
     /// # Safety
     /// The operands are still alive, C is not borrowed elsewhere, and the panel is one of the block.
-    unsafe fn tile<S: GemmIsa>(&self, s: S, rows: Range<usize>, repeat: usize, block: &Range<usize>, panel: &Panel) {
+    unsafe fn tile<S: GemmIsa>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        repeat: usize,
+        block: &Range<usize>,
+        panel: &Panel,
+        rows_of_a: &RowsOfA,
+    ) {
         let Panel { columns, b, b_term } = panel;
         let (i, j) = (rows.start, columns.start);
         let (width, diagonal) = match self.columns {
@@ -284,9 +323,9 @@ impl Product {
             repeat,
             later,
             longer,
-            a: self.a.wrapping_add(i * self.a_row + first * self.a_term),
-            a_row: self.a_row,
-            a_term: self.a_term,
+            a: rows_of_a.a.wrapping_add(i * rows_of_a.a_row + first * rows_of_a.a_term),
+            a_row: rows_of_a.a_row,
+            a_term: rows_of_a.a_term,
             b: b.wrapping_add((first - block.start) * b_term),
             b_term: *b_term,
             head,
@@ -297,6 +336,9 @@ impl Product {
             c: self.c.wrapping_add(at),
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
+            cold: self.m * self.n > NEAR,
+            ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
+            fetch_c: if is_first { 0 } else { rows.len() * self.ldc },
             columns: width,
             diagonal,
         };
