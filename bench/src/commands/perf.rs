@@ -4,11 +4,14 @@ use super::bench::out;
 use crate::cli::DeviceArg;
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, device};
+use crate::perf::gemm::{self, GemmReport, GemmRow};
+use crate::perf::jobs::{self, JobsReport};
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
 use crate::table::{Style, count, draw};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 /// `preheat perf`.
@@ -24,6 +27,19 @@ pub struct PerfArgs {
 pub enum What {
     /// Time the training step of one shape against the peak of the core.
     Step(StepArgs),
+    /// Time matrix products against the peak of the core, and against the `gemm` crate where it was built in.
+    Gemm(GemmArgs),
+}
+
+/// `preheat perf gemm`.
+#[derive(Clone, Debug, Args)]
+pub struct GemmArgs {
+    /// Turns of each product.
+    #[arg(long, value_name = "N", default_value = "40", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub rounds: u16,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PerfFormat,
 }
 
 /// `preheat perf step`.
@@ -38,10 +54,16 @@ pub struct StepArgs {
     /// Time steps for so long, in seconds.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub seconds: f64,
+    /// Trainers at once, a thread each; above 1 their throughput is measured in turns with one alone.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: u16,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: PerfFormat,
 }
+
+/// A thread that waits longer than this share of the time is on a crowded machine, which is said.
+const CROWDED: f64 = 0.05;
 
 /// How a measurement is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,19 +90,50 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
     match &args.what {
         What::Step(args) => step(args),
+        What::Gemm(args) => gemm(args),
     }
 }
 
 fn step(args: &StepArgs) -> Result<Exit, Failure> {
     let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
     let budget = args.steps.map_or(Budget::Seconds(args.seconds), Budget::Steps);
-    let report = measure(&args.shape, cpu, budget)?;
-    print(args.format, &report, || step_rows(&report))?;
-    if report.waited > 0.05 {
-        let waited = 100.0 * report.waited;
-        eprintln!("preheat: the thread waited for a core {waited:.0} % of the time; trust the times on a core only");
+    let waited = if args.jobs > 1 {
+        let report = jobs::measure(&args.shape, cpu, budget, args.jobs.into())?;
+        print(args.format, &report, || jobs_rows(&report))?;
+        report.waited
+    } else {
+        let report = measure(&args.shape, cpu, budget)?;
+        print(args.format, &report, || step_rows(&report))?;
+        report.waited
+    };
+    if waited > CROWDED {
+        let share = percent(waited);
+        eprintln!("preheat: the threads waited for a core {share} of the time; trust the figures on a core only");
     }
     Ok(Exit::Golden)
+}
+
+fn gemm(args: &GemmArgs) -> Result<Exit, Failure> {
+    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let report = gemm::measure(cpu, args.rounds.into())?;
+    print(args.format, &report, || gemm_rows(&report))?;
+    if args.format != PerfFormat::Json {
+        let value = |name: &str, x: f64| if name.ends_with("share") { percent(x) } else { format!("{x:.3}") };
+        let lines = report.summary.iter().map(|(name, x)| format!("{name}: geometric mean {}\n", value(name, *x)));
+        out(&format!("\n{}", lines.collect::<String>()));
+    }
+    Ok(Exit::Golden)
+}
+
+fn gemm_rows(report: &GemmReport) -> Vec<Vec<String>> {
+    let header = ["product", "M", "N", "K", "GFLOP/s", "share of peak", "gemm GFLOP/s", "ours over gemm"];
+    let row = |r: &GemmRow| {
+        let peer = |x: Option<f64>, digits: usize| x.map_or("–".to_string(), |x| format!("{x:.digits$}"));
+        let [m, n, k] = [r.m, r.n, r.k].map(|x| x.to_string());
+        let (ours, theirs) = (format!("{:.1}", r.gflops), peer(r.peer_gflops, 1));
+        vec![r.layout.to_string(), m, n, k, ours, percent(r.share), theirs, peer(r.ratio, 3)]
+    };
+    std::iter::once(header.map(String::from).to_vec()).chain(report.rows.iter().map(row)).collect()
 }
 
 fn print(format: PerfFormat, report: &impl Serialize, rows: impl FnOnce() -> Vec<Vec<String>>) -> Result<(), Failure> {
@@ -98,10 +151,23 @@ fn print(format: PerfFormat, report: &impl Serialize, rows: impl FnOnce() -> Vec
     Ok(())
 }
 
-fn step_rows(report: &StepReport) -> Vec<Vec<String>> {
-    let r = report;
-    let machine = |key: &str| r.machine.get(key).cloned().unwrap_or_default();
-    let rows = [
+fn jobs_rows(r: &JobsReport) -> Vec<Vec<String>> {
+    let rows = vec![
+        ("shape", r.shape.to_string()),
+        ("jobs", r.jobs.to_string()),
+        ("rounds", r.rounds.to_string()),
+        ("tokens/s, one alone", format!("{:.0}", r.alone_tokens_per_s)),
+        ("tokens/s, all together", format!("{:.0}", r.together_tokens_per_s)),
+        ("together over alone", format!("{:.3}", r.ratio)),
+        ("on a core: together over alone", format!("{:.3}", r.cpu_ratio)),
+        ("peak: together over alone", format!("{:.3}", r.peak_ratio)),
+        ("waited for a core", percent(r.waited)),
+    ];
+    two_columns(rows, r.simd, &r.machine)
+}
+
+fn step_rows(r: &StepReport) -> Vec<Vec<String>> {
+    let rows = vec![
         ("shape", r.shape.to_string()),
         ("parameters", count(r.parameters as f64)),
         ("GFLOP a step", format!("{:.3}", r.flop / 1e9)),
@@ -115,12 +181,21 @@ fn step_rows(report: &StepReport) -> Vec<Vec<String>> {
         ("on a core: share of peak", percent(r.cpu_share)),
         ("of it making batches, ms", format!("{:.3}", r.batch_ms)),
         ("waited for a core", percent(r.waited)),
-        ("SIMD", r.simd.to_string()),
-        ("CPU", format!("{}, {}", machine("cpu"), machine("os"))),
-        ("build", format!("{}, {}", machine("commit"), machine("rustc"))),
+    ];
+    two_columns(rows, r.simd, &r.machine)
+}
+
+/// What was measured, then where.
+fn two_columns(rows: Vec<(&str, String)>, simd: &str, machine: &BTreeMap<String, String>) -> Vec<Vec<String>> {
+    let known = |key: &str| machine.get(key).cloned().unwrap_or_default();
+    let place = [
+        ("SIMD", simd.to_string()),
+        ("CPU", format!("{}, {}", known("cpu"), known("os"))),
+        ("build", format!("{}, {}", known("commit"), known("rustc"))),
     ];
     let header = vec!["what".to_string(), "value".to_string()];
-    [header].into_iter().chain(rows.map(|(what, value)| vec![what.to_string(), value])).collect()
+    let rows = rows.into_iter().chain(place).map(|(what, value)| vec![what.to_string(), value]);
+    std::iter::once(header).chain(rows).collect()
 }
 
 fn percent(share: f64) -> String {

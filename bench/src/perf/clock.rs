@@ -14,6 +14,13 @@ pub struct Span {
     pub cpu: f64,
 }
 
+impl Span {
+    /// The share of the wall time in which the thread had no core.
+    pub fn waited(&self) -> f64 {
+        (1.0 - self.cpu / self.wall).max(0.0)
+    }
+}
+
 impl Add for Span {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -53,4 +60,17 @@ fn thread_time() -> Option<Duration> {
 #[cfg(not(unix))]
 fn thread_time() -> Option<Duration> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_says_what_share_it_waited() {
+        let sum = Span { wall: 1.0, cpu: 1.0 } + Span { wall: 3.0, cpu: 2.0 };
+        assert_eq!((sum, sum.waited()), (Span { wall: 4.0, cpu: 3.0 }, 0.25));
+        // The two clocks are read one after the other, so a core's time can seem the longer one.
+        assert_eq!(Span { wall: 1.0, cpu: 1.001 }.waited(), 0.0);
+    }
 }

@@ -4,6 +4,8 @@
 //! compared is measured in turns within one run.
 
 pub mod clock;
+pub mod gemm;
+pub mod jobs;
 pub mod peak;
 pub mod shape;
 pub mod step;

@@ -34,11 +34,13 @@ impl Peak {
         Self { cpu, steps, flop, samples: Vec::new() }
     }
 
-    /// Measures once.
-    pub fn sample(&mut self) {
+    /// Measures once; this sample's GFLOP/s by the wall.
+    pub fn sample(&mut self) -> f64 {
         let start = Moment::now();
         self.cpu.fma_chains(self.steps);
-        self.samples.push(start.elapsed());
+        let span = start.elapsed();
+        self.samples.push(span);
+        self.flop / span.wall / 1e9
     }
 
     /// Median GFLOP/s of the samples by the wall.

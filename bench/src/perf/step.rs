@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Steps that are not counted: the first sizes buffers, caches and page tables fill.
-const WARM_UP: usize = 2;
+pub(super) const WARM_UP: usize = 2;
 /// The peak is sampled between stretches of steps of at least this length, seconds.
 const STRETCH: f64 = 0.05;
 
@@ -83,7 +83,7 @@ pub fn measure(shape: &StepShape, cpu: Cpu, budget: Budget) -> Result<StepReport
 ///
 /// # Errors
 /// The run diverged.
-fn step(trainer: &mut Trainer) -> Result<Span, Failure> {
+pub(super) fn step(trainer: &mut Trainer) -> Result<Span, Failure> {
     let start = Moment::now();
     trainer.advance();
     let span = start.elapsed();
@@ -131,7 +131,7 @@ fn report(shape: &StepShape, timed: &Timed, cpu: Cpu, spans: &[Span], peak: &Pea
         median_ms: median_s * 1e3,
         cpu_ms: cpu_s * 1e3,
         batch_ms: batch_seconds(timed) * 1e3,
-        waited: (1.0 - total.cpu / total.wall).max(0.0),
+        waited: total.waited(),
         tokens_per_s: timed.tokens as f64 / median_s,
         gflops,
         peak_gflops: peak.gflops(),
