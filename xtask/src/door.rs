@@ -13,10 +13,14 @@ pub(crate) fn root() -> &'static Path {
 
 /// Builds `preheat` and runs it with `words`.
 pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
+    let base = crate::against::revision(words).map(|revision| crate::against::build(&revision)).transpose()?;
     let preheat = build(features(words))?;
     let mut command = Command::new(&preheat);
     // The line to resume names the command that the user knows.
     command.args(words).env("PREHEAT_DOOR", "cargo xtask");
+    if let Some(base) = base {
+        command.arg("--base").arg(base);
+    }
     // From a folder below, golden and the store are still the workspace's; paths in words stay the user's.
     if std::env::current_dir().ok().as_deref() != Some(root()) {
         command.env("PREHEAT_ROOT", root());
@@ -49,7 +53,7 @@ fn build(features: &str) -> Result<PathBuf> {
 
 /// The executable in cargo's messages, one JSON object a line. It follows `CARGO_TARGET_DIR` and every
 /// other setting, which a guessed path would not.
-fn executable(messages: &str) -> Option<PathBuf> {
+pub(crate) fn executable(messages: &str) -> Option<PathBuf> {
     let mut found = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";

@@ -4,8 +4,11 @@ use super::bench::out;
 use crate::cli::DeviceArg;
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, device};
+use crate::perf::against::{self, AgainstReport, AgainstRow};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
+use crate::perf::median;
+use crate::perf::ratio::Verdict;
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
 use crate::table::{Style, count, draw};
@@ -13,13 +16,38 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 /// `preheat perf`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct PerfArgs {
-    /// What is measured.
+    /// What is measured, where it is not the table of shapes.
     #[command(subcommand)]
-    pub what: What,
+    pub what: Option<What>,
+    /// The table of shapes, or its comparison.
+    #[command(flatten)]
+    pub table: TableArgs,
+}
+
+/// `preheat perf` alone.
+#[derive(Clone, Debug, Args)]
+pub struct TableArgs {
+    /// Compare with this revision, which the door builds: exit 1 where a shape is slower, 3 where that stays open.
+    #[arg(long, value_name = "REV")]
+    pub against: Option<String>,
+    /// The executable built from REV, which the door gives.
+    #[arg(long, value_name = "EXECUTABLE", requires = "against", hide = true)]
+    pub base: Option<PathBuf>,
+    /// Turns of each shape and build.
+    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u16).range(2..=10_000))]
+    pub rounds: u16,
+    /// How much slower is a regression, as a share of the time.
+    #[arg(long, value_name = "SHARE", default_value = "0.03", value_parser = share)]
+    pub margin: f64,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PerfFormat,
 }
 
 /// What is measured.
@@ -65,6 +93,9 @@ pub struct StepArgs {
 /// A thread that waits longer than this share of the time is on a crowded machine, which is said.
 const CROWDED: f64 = 0.05;
 
+/// How long `perf` alone times each shape, seconds.
+const TABLE_SECONDS: f64 = 1.5;
+
 /// How a measurement is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PerfFormat {
@@ -83,14 +114,106 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("a share from 0 to 1".into()),
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
 /// A shape that does not hold, a SIMD path that this machine lacks.
 pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
-    match &args.what {
-        What::Step(args) => step(args),
-        What::Gemm(args) => gemm(args),
+    match (&args.what, &args.table.against, &args.table.base) {
+        (Some(What::Step(args)), ..) => step(args),
+        (Some(What::Gemm(args)), ..) => gemm(args),
+        (None, None, _) => table(&args.table),
+        (None, Some(name), Some(base)) => against(&args.table, name, base),
+        (None, Some(name), None) => Err(Failure::usage(format!(
+            "perf --against {name}: only the door builds other revisions; say `cargo xtask perf --against {name}`"
+        ))),
+    }
+}
+
+/// Every shape for a moment.
+fn table(args: &TableArgs) -> Result<Exit, Failure> {
+    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let measured = against::shapes().into_iter().map(|(name, shape)| {
+        let report = measure(&shape, cpu, Budget::Seconds(TABLE_SECONDS))?;
+        Ok(Named { name, report })
+    });
+    let reports = measured.collect::<Result<Vec<_>, Failure>>()?;
+    print(args.format, &reports, || table_rows(&reports))?;
+    warn_of(reports.iter().map(|named| named.report.waited).fold(0.0, f64::max));
+    Ok(Exit::Golden)
+}
+
+/// A shape of the table.
+#[derive(Serialize)]
+struct Named {
+    name: &'static str,
+    #[serde(flatten)]
+    report: StepReport,
+}
+
+fn table_rows(reports: &[Named]) -> Vec<Vec<String>> {
+    let header =
+        ["name", "shape", "GFLOP", "ms", "on a core: ms", "tokens/s", "GFLOP/s", "peak", "share", "on a core: share"];
+    let row = |Named { name, report: r }: &Named| {
+        let numbers = [r.flop / 1e9, r.median_ms, r.cpu_ms].map(|x| format!("{x:.2}"));
+        let rates = [r.tokens_per_s, r.gflops, r.peak_gflops].map(|x| format!("{x:.0}"));
+        let shares = [r.share, r.cpu_share].map(percent);
+        [name.to_string(), r.shape.to_string()].into_iter().chain(numbers).chain(rates).chain(shares).collect()
+    };
+    std::iter::once(header.map(String::from).to_vec()).chain(reports.iter().map(row)).collect()
+}
+
+fn against(args: &TableArgs, name: &str, base: &Path) -> Result<Exit, Failure> {
+    let report = against::compare(name, base, args.rounds.into(), args.margin).inspect_err(|failure| {
+        // JSON goes to stdout on every code but 2.
+        if args.format == PerfFormat::Json {
+            let _ = print(args.format, &AgainstReport::failed(name, args.margin, failure), Vec::new);
+        }
+    })?;
+    print(args.format, &report, || against_rows(&report))?;
+    let exit = against::exit(&report.rows);
+    let allowed = percent(args.margin);
+    match exit {
+        Exit::Regression => eprintln!("preheat: slower than {name} by more than {allowed}"),
+        Exit::Incomparable => eprintln!(
+            "preheat: too noisy to tell whether {name} is faster by {allowed}: give more --rounds or a quieter machine"
+        ),
+        _ => eprintln!("preheat: not slower than {name} by {allowed}"),
+    }
+    Ok(exit)
+}
+
+fn against_rows(report: &AgainstReport) -> Vec<Vec<String>> {
+    let header = ["name", "shape", "base, ms", "head, ms", "head over base", "interval", "verdict"];
+    let row = |r: &AgainstRow| {
+        let [low, high] = r.ratio.interval;
+        vec![
+            r.name.to_string(),
+            r.shape.to_string(),
+            format!("{:.3}", median(r.base_ms.iter().copied())),
+            format!("{:.3}", median(r.head_ms.iter().copied())),
+            format!("{:.4}", r.ratio.ratio),
+            format!("{low:.4} to {high:.4}"),
+            verdict(r.ratio.verdict).to_string(),
+        ]
+    };
+    std::iter::once(header.map(String::from).to_vec()).chain(report.rows.iter().map(row)).collect()
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Slower => "slower",
+        Verdict::Faster => "faster",
+        Verdict::Same => "same",
+        Verdict::NotSlower => "not slower",
+        Verdict::Undecided => "undecided",
     }
 }
 
@@ -106,11 +229,16 @@ fn step(args: &StepArgs) -> Result<Exit, Failure> {
         print(args.format, &report, || step_rows(&report))?;
         report.waited
     };
+    warn_of(waited);
+    Ok(Exit::Golden)
+}
+
+/// Says that the machine was crowded, where it was.
+fn warn_of(waited: f64) {
     if waited > CROWDED {
         let share = percent(waited);
         eprintln!("preheat: the threads waited for a core {share} of the time; trust the figures on a core only");
     }
-    Ok(Exit::Golden)
 }
 
 fn gemm(args: &GemmArgs) -> Result<Exit, Failure> {

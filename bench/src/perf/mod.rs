@@ -3,10 +3,12 @@
 //! Absolute times are never compared across runs of this program: a machine's clock and its neighbours drift. What is
 //! compared is measured in turns within one run.
 
+pub mod against;
 pub mod clock;
 pub mod gemm;
 pub mod jobs;
 pub mod peak;
+pub mod ratio;
 pub mod shape;
 pub mod step;
 

@@ -107,6 +107,16 @@ pub struct Timed {
 }
 
 impl StepShape {
+    /// The words of the command line that give this shape.
+    pub fn words(&self) -> Vec<String> {
+        let Self { layers, width, heads, seq, batch, vocab, placement, optimizer } = self;
+        let sizes =
+            [("layers", layers), ("width", width), ("heads", heads), ("seq", seq), ("batch", batch), ("vocab", vocab)];
+        let sizes = sizes.map(|(name, size)| format!("--{name}={size}"));
+        let words = [format!("--placement={}", word(placement)), format!("--optimizer={}", word(optimizer))];
+        sizes.into_iter().chain(words).collect()
+    }
+
     /// What the shape stands for.
     ///
     /// # Errors

@@ -48,12 +48,16 @@ pub struct StepReport {
     pub batch_ms: f64,
     /// Share of the wall time in which the thread had no core.
     pub waited: f64,
+    /// Loss of the first step, nats/token: near ln V + 1/8 at these initial scales.
+    pub first_loss: Option<f64>,
     /// Tokens a second.
     pub tokens_per_s: f64,
     /// GFLOP/s.
     pub gflops: f64,
     /// GFLOP/s of the chains of multiply-adds, in turns with the steps.
     pub peak_gflops: f64,
+    /// The same by the time on a core.
+    pub cpu_peak_gflops: f64,
     /// Share of the peak.
     pub share: f64,
     /// Share of the peak, both by the time on a core.
@@ -76,7 +80,9 @@ pub fn measure(shape: &StepShape, cpu: Cpu, budget: Budget) -> Result<StepReport
     }
     let mut peak = Peak::new(cpu);
     let spans = in_turns(&mut trainer, &mut peak, budget)?;
-    Ok(report(shape, &timed, cpu, &spans, &peak))
+    let curve = trainer.finish().curves.remove("train_loss").unwrap_or_default();
+    let first_loss = curve.first().and_then(|point| point.value);
+    Ok(report(shape, &timed, cpu, &spans, &peak, first_loss))
 }
 
 /// One step.
@@ -117,7 +123,14 @@ fn in_turns(trainer: &mut Trainer, peak: &mut Peak, budget: Budget) -> Result<Ve
     }
 }
 
-fn report(shape: &StepShape, timed: &Timed, cpu: Cpu, spans: &[Span], peak: &Peak) -> StepReport {
+fn report(
+    shape: &StepShape,
+    timed: &Timed,
+    cpu: Cpu,
+    spans: &[Span],
+    peak: &Peak,
+    first_loss: Option<f64>,
+) -> StepReport {
     let median_s = median(spans.iter().map(|s| s.wall));
     let cpu_s = median(spans.iter().map(|s| s.cpu));
     let total = spans.iter().fold(Span::default(), |sum, span| sum + *span);
@@ -132,9 +145,11 @@ fn report(shape: &StepShape, timed: &Timed, cpu: Cpu, spans: &[Span], peak: &Pea
         cpu_ms: cpu_s * 1e3,
         batch_ms: batch_seconds(timed) * 1e3,
         waited: total.waited(),
+        first_loss,
         tokens_per_s: timed.tokens as f64 / median_s,
         gflops,
         peak_gflops: peak.gflops(),
+        cpu_peak_gflops: peak.cpu_gflops(),
         share: gflops / peak.gflops(),
         cpu_share: timed.flop / cpu_s / 1e9 / peak.cpu_gflops(),
         simd: cpu.simd().name(),
@@ -151,4 +166,24 @@ fn batch_seconds(timed: &Timed) -> f64 {
         start.elapsed().cpu
     });
     median(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::shape::{OptimizerArg, Placement};
+    use preheat_kernels::cpu::Simd;
+
+    #[test]
+    fn a_report_holds_what_was_timed() {
+        let (placement, optimizer) = (Placement::PreLn, OptimizerArg::Adamw);
+        let (layers, width, heads, seq, batch, vocab) = (1, 32, 1, 31, 3, 33);
+        let shape = StepShape { layers, width, heads, seq, batch, vocab, placement, optimizer };
+        let report = measure(&shape, Cpu::new(Simd::detect()), Budget::Steps(3)).unwrap();
+        assert_eq!((report.steps, report.shape), (3, shape));
+        let first = report.first_loss.unwrap();
+        assert!((first - libm::log(33.0)).abs() < 0.5, "{first}");
+        assert!(report.gflops > 0.0 && report.share > 0.0 && report.cpu_share > 0.0, "{report:?}");
+        assert_eq!(measure(&shape, Cpu::new(Simd::detect()), Budget::Seconds(0.0)).unwrap().steps, 1);
+    }
 }
