@@ -7,12 +7,12 @@ use crate::lab::{MathArg, device};
 use crate::perf::against::{self, AgainstReport, AgainstRow};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
-use crate::perf::median;
 use crate::perf::ratio::Verdict;
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
 use crate::table::{Style, count, draw};
 use clap::{Args, Subcommand, ValueEnum};
+use preheat_suites::stats::median::median;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -39,8 +39,8 @@ pub struct TableArgs {
     /// The executable built from REV, which the door gives.
     #[arg(long, value_name = "EXECUTABLE", requires = "against", hide = true)]
     pub base: Option<PathBuf>,
-    /// Turns of each shape and build.
-    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u16).range(2..=10_000))]
+    /// Turns of each shape and build, at least 8: fewer give no interval.
+    #[arg(long, value_name = "N", default_value = "25", value_parser = clap::value_parser!(u16).range(8..=10_000))]
     pub rounds: u16,
     /// How much slower is a regression, as a share of the time.
     #[arg(long, value_name = "SHARE", default_value = "0.03", value_parser = share)]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How long a turn times steps, seconds. Many short turns tell more than a few long ones.
-const TURN: f64 = 0.3;
+/// How long a turn times steps, seconds: shorter than most disturbances, so that they fall into few turns.
+const TURN: f64 = 0.1;
 
 /// The level of all shapes' intervals together.
 const ALPHA: f64 = 0.05;

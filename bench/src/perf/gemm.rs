@@ -4,7 +4,6 @@
 //! All rates are by the time on a core, so a neighbour's turns do not count.
 
 use super::clock::{Moment, Span};
-use super::median;
 use super::peak::Peak;
 use crate::exit::Failure;
 use crate::lab::device::environment;
@@ -12,6 +11,7 @@ use preheat_kernels::aligned::Aligned;
 use preheat_kernels::cpu::Cpu;
 use preheat_kernels::ops::{MatMul, Ops, Start};
 use preheat_kernels::rng::Stream;
+use preheat_suites::stats::median::median;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,13 +1,13 @@
 //! Several trainers at once, one thread each as the lab's workers have them, in turns with one alone.
 
 use super::clock::{Moment, Span};
-use super::median;
 use super::peak::Peak;
 use super::shape::{StepShape, Timed};
 use super::step::{Budget, WARM_UP, step};
 use crate::exit::Failure;
 use crate::lab::device::environment;
 use preheat_kernels::cpu::Cpu;
+use preheat_suites::stats::median::median;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};

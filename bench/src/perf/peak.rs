@@ -1,8 +1,8 @@
 //! The peak of fused multiply-adds on one core, measured between other work, since the clock drifts.
 
 use super::clock::{Moment, Span};
-use super::median;
 use preheat_kernels::cpu::Cpu;
+use preheat_suites::stats::median::median;
 
 /// About how long a sample takes, seconds: short beside what it stands between, long beside reading the clocks.
 const SAMPLE: f64 = 1e-3;

@@ -1,6 +1,6 @@
 //! Whether one build is slower than another: the ratio of their times with its interval, and what follows from it.
 
-use preheat_suites::stats::mean::Mean;
+use preheat_suites::stats::median::{median, median_interval};
 use serde::Serialize;
 
 /// What the interval of a ratio head/base says about a margin m.
@@ -22,7 +22,7 @@ pub enum Verdict {
 /// The ratio of times, head over base.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
-    /// Geometric mean over rounds.
+    /// Median over rounds.
     pub ratio: f64,
     /// Its interval.
     pub interval: [f64; 2],
@@ -30,13 +30,17 @@ pub struct Ratio {
     pub verdict: Verdict,
 }
 
-/// Judges times of `base` and `head` paired by round: a two-sided 1 − `alpha` t-interval of the mean logarithm of
-/// head/base. `None` with fewer than two rounds, or where a time is not a positive number.
+/// Judges times of `base` and `head` paired by round, by the median of head/base and its interval at level
+/// 1 − `alpha`: what disturbs a few rounds on either side does not move them. `None` where the rounds are too few for
+/// the level, or where a time is not a positive number.
 pub fn judge(base: &[f64], head: &[f64], margin: f64, alpha: f64) -> Option<Ratio> {
-    let logs = |times: &[f64]| times.iter().map(|t| libm::log(*t)).collect::<Vec<_>>();
-    let mean = Mean::paired(&logs(head), &logs(base))?;
-    let interval = mean.interval(alpha)?.map(libm::exp);
-    Some(Ratio { ratio: libm::exp(mean.mean), interval, verdict: verdict(interval, margin) })
+    let positive = |times: &[f64]| times.iter().all(|t| *t > 0.0);
+    if base.len() != head.len() || !positive(base) || !positive(head) {
+        return None;
+    }
+    let ratios: Vec<f64> = head.iter().zip(base).map(|(head, base)| head / base).collect();
+    let interval = median_interval(&ratios, alpha)?;
+    Some(Ratio { ratio: median(ratios), interval, verdict: verdict(interval, margin) })
 }
 
 fn verdict([low, high]: [f64; 2], margin: f64) -> Verdict {
@@ -76,7 +80,7 @@ mod tests {
         check(1.05, 0.05, Verdict::Undecided);
         check(1.0, 0.1, Verdict::Undecided);
         check(0.9, 0.01, Verdict::Faster);
-        check(0.97, 0.02, Verdict::NotSlower);
+        check(0.97, 0.015, Verdict::NotSlower);
         check(0.5, 0.2, Verdict::Faster);
     }
 
@@ -96,11 +100,25 @@ mod tests {
     }
 
     #[test]
+    fn a_disturbed_round_on_either_side_decides_nothing() {
+        let (mut base, mut head) = rounds(1.0, 0.01);
+        (base[2], head[7]) = (base[2] * 3.0, head[7] * 5.0);
+        assert_eq!(judge(&base, &head, 0.03, 0.05).unwrap().verdict, Verdict::Same);
+    }
+
+    #[test]
     fn too_few_rounds_or_no_times() {
-        assert_eq!(judge(&[1.0], &[1.0], 0.03, 0.05), None);
+        let ones = [1.0; 10];
+        let with = |last: f64| [&ones[..9], &[last]].concat();
+        assert!(judge(&ones, &ones, 0.03, 0.05).is_some());
+        assert_eq!(judge(&ones[..5], &ones[..5], 0.03, 0.05), None);
         assert_eq!(judge(&[], &[], 0.03, 0.05), None);
-        assert_eq!(judge(&[1.0, 2.0], &[1.0], 0.03, 0.05), None);
-        assert_eq!(judge(&[1.0, 0.0], &[1.0, 1.0], 0.03, 0.05), None);
-        assert_eq!(judge(&[1.0, f64::NAN], &[1.0, 1.0], 0.03, 0.05), None);
+        assert_eq!(judge(&ones, &ones[..9], 0.03, 0.05), None);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(judge(&ones, &with(bad), 0.03, 0.05), None, "{bad}");
+            if bad.is_nan() || bad <= 0.0 {
+                assert_eq!(judge(&with(bad), &ones, 0.03, 0.05), None, "{bad}");
+            }
+        }
     }
 }

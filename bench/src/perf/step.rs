@@ -1,12 +1,12 @@
 //! Times the trainer's own step, in turns with the peak.
 
 use super::clock::{Moment, Span};
-use super::median;
 use super::peak::Peak;
 use super::shape::{STEPS, StepShape, Timed};
 use crate::exit::Failure;
 use crate::lab::device::environment;
 use preheat_kernels::cpu::Cpu;
+use preheat_suites::stats::median::median;
 use preheat_suites::train::Trainer;
 use serde::Serialize;
 use std::collections::BTreeMap;
