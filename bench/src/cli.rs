@@ -26,6 +26,8 @@ pub enum Command {
     Accept(AcceptArgs),
     /// Write golden's tables into README.md and RESULTS.md.
     Report(ReportArgs),
+    /// Measure speed.
+    Perf(commands::perf::PerfArgs),
 }
 
 /// Which suites, and where things lie.
@@ -208,6 +210,7 @@ fn run(cli: Cli) -> Exit {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Accept(args) => commands::accept::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Perf(args) => commands::perf::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");

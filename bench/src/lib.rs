@@ -6,6 +6,7 @@ pub mod commands;
 pub mod exit;
 pub mod golden;
 pub mod lab;
+pub mod perf;
 pub mod report;
 pub mod results;
 pub mod store;

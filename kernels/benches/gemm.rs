@@ -10,55 +10,22 @@ use preheat_kernels::aligned::Aligned;
 use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_kernels::ops::{Columns, KRange, MatMul, Ops, Start};
 
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-
-    /// Steps of a peak measurement.
-    pub(super) const STEPS: u64 = 100_000;
-    /// Independent chains: more than latency times units on any core.
-    pub(super) const CHAINS: usize = 12;
-
-    macro_rules! chains {
-        ($name:ident, $features:literal, $set:ident, $fmadd:ident) => {
-            #[target_feature(enable = $features)]
-            pub(super) fn $name() {
-                let (x, y) = (black_box($set(0.999)), black_box($set(0.001)));
-                let mut acc = [x; CHAINS];
-                for _ in 0..STEPS {
-                    for chain in &mut acc {
-                        *chain = $fmadd(*chain, x, y);
-                    }
-                }
-                black_box(acc);
-            }
-        };
-    }
-    chains!(avx512, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps);
-    chains!(avx2, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps);
-}
+/// Steps of a peak measurement.
+const PEAK_STEPS: u64 = 100_000;
 
 /// All that this machine has, but the definitions.
 fn vectorised() -> impl Iterator<Item = Simd> {
     Simd::available().into_iter().filter(|simd| *simd != Simd::Scalar)
 }
 
-#[cfg(target_arch = "x86_64")]
 fn bench_peak(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("peak");
     for simd in vectorised() {
-        let lanes = if simd == Simd::Avx512 { 16 } else { 8 };
-        group.throughput(Throughput::Elements(2 * lanes * peak::CHAINS as u64 * peak::STEPS));
-        group.bench_function(format!("{simd:?}"), |bencher| {
-            // SAFETY: `available` lists what this machine has.
-            bencher.iter(|| unsafe { if simd == Simd::Avx512 { peak::avx512() } else { peak::avx2() } });
-        });
+        let cpu = Cpu::new(simd);
+        group.throughput(Throughput::Elements(cpu.fma_chains(PEAK_STEPS)));
+        group.bench_function(format!("{simd:?}"), |bencher| bencher.iter(|| cpu.fma_chains(black_box(PEAK_STEPS))));
     }
 }
-
-#[cfg(not(target_arch = "x86_64"))]
-fn bench_peak(_: &mut Criterion) {}
 
 fn terms(mm: &MatMul) -> u64 {
     let row = |i: usize| {

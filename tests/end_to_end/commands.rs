@@ -135,3 +135,37 @@ fn help_and_version_are_answers() {
     }
     said(lab.command::<&str>(&[])).exits(2);
 }
+
+#[test]
+fn a_step_is_timed_or_its_shape_is_refused_in_one_line() {
+    let lab = Lab::new();
+    let step = |heads: &str, more: &[&str]| {
+        let shape = ["perf", "step", "--layers", "1", "--width", "6", "--seq", "5", "--batch", "2", "--vocab", "7"];
+        said(lab.command(&[&shape[..], &["--steps", "2", "--format", "json", "--heads", heads], more].concat()))
+    };
+    let timed = step("3", &[]);
+    timed.exits(0);
+    assert_eq!((timed.json()["steps"].as_u64(), timed.json()["heads"].as_u64()), (Some(2), Some(3)));
+    let together = step("3", &["--jobs", "2", "--placement", "post-ln"]);
+    assert_eq!(together.exits(0).json()["jobs"], 2);
+    for (heads, expected) in
+        [("4", "--width: 6 is not divisible by heads 4"), ("0", "--heads: is 0"), ("-1", "--heads: is -1")]
+    {
+        let refused = step(heads, &[]);
+        refused.exits(2).says(&["perf step", expected, "; allowed: "]);
+        assert_eq!((refused.stdout.as_str(), refused.stderr.lines().count()), ("", 1), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_base_that_cannot_time_steps_is_3_and_json_still_stands_on_stdout() {
+    let lab = Lab::new();
+    let against = |more: &[&str]| said(lab.command(&[&["perf", "--against", "v0", "--format", "json"], more].concat()));
+    let done = against(&["--base", "no/such/build"]);
+    done.exits(3).says(&["v0"]);
+    assert_eq!(done.json()["exit"], 3);
+    // Only the door builds other revisions.
+    let done = against(&[]);
+    done.exits(2).says(&["cargo xtask perf --against v0"]);
+    assert_eq!(done.stdout, "");
+}

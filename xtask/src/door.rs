@@ -13,10 +13,14 @@ pub(crate) fn root() -> &'static Path {
 
 /// Builds `preheat` and runs it with `words`.
 pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
-    let preheat = build()?;
+    let base = crate::against::revision(words).map(|revision| crate::against::build(&revision)).transpose()?;
+    let preheat = build(features(words))?;
     let mut command = Command::new(&preheat);
     // The line to resume names the command that the user knows.
     command.args(words).env("PREHEAT_DOOR", "cargo xtask");
+    if let Some(base) = base {
+        command.arg("--base").arg(base);
+    }
     // From a folder below, golden and the store are still the workspace's; paths in words stay the user's.
     if std::env::current_dir().ok().as_deref() != Some(root()) {
         command.env("PREHEAT_ROOT", root());
@@ -24,14 +28,20 @@ pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
     become_it(&mut command).with_context(|| preheat.display().to_string())
 }
 
+/// What the words need beside the installed binary's features.
+fn features(words: &[OsString]) -> &'static str {
+    if words.starts_with(&["perf".into(), "gemm".into()]) { "peers" } else { "" }
+}
+
 /// The path of `preheat`, built in release mode: quiet unless it takes long or fails.
-fn build() -> Result<PathBuf> {
+fn build(features: &str) -> Result<PathBuf> {
     let shell = Shell::new()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = root().join("Cargo.toml");
     let fresh = cmd!(shell, "{cargo} build --quiet --release --package preheat-bench --bin preheat")
         .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
+        .args(["--features", features])
         .quiet()
         .ignore_status()
         .output()?;
@@ -43,7 +53,7 @@ fn build() -> Result<PathBuf> {
 
 /// The executable in cargo's messages, one JSON object a line. It follows `CARGO_TARGET_DIR` and every
 /// other setting, which a guessed path would not.
-fn executable(messages: &str) -> Option<PathBuf> {
+pub(crate) fn executable(messages: &str) -> Option<PathBuf> {
     let mut found = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";
@@ -69,6 +79,17 @@ fn become_it(command: &mut Command) -> Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_comparison_with_peers_is_built_with_them() {
+        let check = |words: &[&str], expected| {
+            assert_eq!(features(&words.iter().map(OsString::from).collect::<Vec<_>>()), expected, "{words:?}");
+        };
+        check(&["perf", "gemm", "--format", "json"], "peers");
+        check(&["perf", "step"], "");
+        check(&["bench", "perf", "gemm"], "");
+        check(&[], "");
+    }
 
     #[test]
     fn the_executable_is_read_from_cargos_messages() {

@@ -1,6 +1,7 @@
 //! The door: `cargo xtask …` builds the lab in release mode and forwards words, streams, exit code and
 //! signals unchanged. The repository's own chores live here too.
 
+mod against;
 mod ci;
 mod door;
 
@@ -10,6 +11,7 @@ const HELP: &str = "\
 cargo xtask WORDS…
 
   bench, accept, report   the lab; `cargo xtask bench --help` tells more
+  perf                    speed of training steps; `perf --against REV` builds REV and compares
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named
   help                    this text
 
@@ -27,6 +29,21 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|e| {
         eprintln!("xtask: {e:#}");
-        ExitCode::from(5)
+        ExitCode::from(e.downcast_ref::<Refused>().map_or(5, |refused| refused.code))
     })
 }
+
+/// An error with an exit code of its own, told in one line.
+#[derive(Debug)]
+struct Refused {
+    code: u8,
+    message: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -3,4 +3,5 @@
 pub mod accept;
 pub mod bench;
 mod list;
+pub mod perf;
 pub mod report;

@@ -8,6 +8,7 @@ mod embedding;
 mod gemm;
 mod loss;
 mod norm;
+mod peak;
 mod reduce;
 pub(crate) mod simd;
 mod update;

@@ -26,7 +26,9 @@ pub use suite::{Arm, Column, Experiment, GridPoint, Paper, Seeds, Setup, StartFr
 pub use tables::Registry;
 
 use crate::registry::Spec;
-use section::{Section, Task};
+use crate::run::Recipe;
+use reader::Placed;
+use section::{PatchWire, Section, Task};
 
 /// Reads the suite in `bytes`. `file` is what errors print in front, e.g. `suites/layernorm.yaml`; the suite
 /// must carry its stem as name.
@@ -47,6 +49,15 @@ pub fn parse_task(origin: &str, text: &str, registry: &Registry) -> Result<Spec,
     let read = || {
         let section: Section<Task> = reader::read(&node::parse(text.as_bytes())?)?;
         Ok(resolve::section(registry.tasks, &section)?.spec)
+    };
+    read().map_err(|e: DefinitionError| DefinitionError { file: origin.to_string(), ..e })
+}
+
+/// Reads a whole recipe given as YAML, as a suite holds it under `recipe`. `origin` is what errors print in front.
+pub fn parse_recipe(origin: &str, text: &str, registry: &Registry) -> Result<Recipe, DefinitionError> {
+    let read = || {
+        let written: Placed<PatchWire> = reader::read(&node::parse(text.as_bytes())?)?;
+        registry.recipe(&written.value, &written.place)
     };
     read().map_err(|e: DefinitionError| DefinitionError { file: origin.to_string(), ..e })
 }

@@ -9,6 +9,7 @@ pub mod equivalence;
 pub mod holm;
 pub mod least_squares;
 pub mod mean;
+pub mod median;
 pub mod normal;
 mod root;
 pub mod sign_flip;

@@ -1,0 +1,134 @@
+"""What the peers' scripts share: the words of `perf step`, one thread, timing, one JSON line.
+
+A step is forward, backward and AdamW of the model that `perf step` times: GPT with learned positions, layer norms
+before (or after) the sublayers, GELU-tanh, feed-forward width 4 C, biases everywhere but in the head. Weights and tokens are
+random, at the initial scales of `suites/src/models/transformer.rs`, so the first loss is near ln V + 1/8.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WARM_UP = 3
+LEAST_STEPS = 3
+LR, BETA1, BETA2, EPS, WEIGHT_DECAY = 3e-4, 0.9, 0.999, 1e-8, 0.01
+LN_EPS = 1e-5
+# MKL asks this whether the processor is Intel's, and takes its AVX2 code where it is not.
+VENDOR_CHECK = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
+
+
+def arguments(description, modes):
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("layers", "width", "heads", "seq", "batch", "vocab"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--placement", choices=["pre-ln", "post-ln"], default="pre-ln")
+    parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--mkl-avx512", action="store_true", help="make MKL take AVX-512 on a processor of another vendor")
+    args = parser.parse_args()
+    if args.width % args.heads:
+        parser.error(f"--width {args.width} is not divisible by --heads {args.heads}")
+    return args
+
+
+def prepare(args):
+    """One thread, and MKL's vendor check answered: both must stand before any library is loaded."""
+    wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    wanted["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    wanted["JAX_PLATFORMS"] = "cpu"
+    if args.mkl_avx512:
+        wanted["LD_PRELOAD"] = str(vendor_library())
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
+
+
+def vendor_library():
+    folder = Path(tempfile.gettempdir()) / f"preheat-peers-{os.getuid()}"
+    library = folder / "mkl_vendor.so"
+    if not library.exists():
+        folder.mkdir(exist_ok=True)
+        fresh = folder / f"mkl_vendor.{os.getpid()}.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", fresh], input=VENDOR_CHECK, text=True, check=True)
+        fresh.rename(library)
+    return library
+
+
+def initial(args, normal, constant):
+    """The parameters by name; `normal(shape, std)` and `constant(shape, value)` make them."""
+    c, f = args.width, 4 * args.width
+
+    def glorot(rows, columns):
+        return normal((rows, columns), math.sqrt(2 / (rows + columns)))
+
+    params = {"tok_emb": normal((args.vocab, c), 1.0), "pos_emb": normal((args.seq, c), 0.3)}
+    norms = [f"block.{layer}.ln{i}" for layer in range(args.layers) for i in (1, 2)]
+    norms += ["final_ln"] if args.placement == "pre-ln" else []
+    for name in norms:
+        params[f"{name}.gamma"], params[f"{name}.beta"] = constant((c,), 1.0), constant((c,), 0.0)
+    for block in (f"block.{layer}" for layer in range(args.layers)):
+        params[f"{block}.attn.w_qkv"] = normal((c, 3 * c), math.sqrt(1 / c))
+        params[f"{block}.attn.b_qkv"] = constant((3 * c,), 0.0)
+        params[f"{block}.attn.w_out"], params[f"{block}.attn.b_out"] = glorot(c, c), constant((c,), 0.0)
+        params[f"{block}.ffn.w_in"], params[f"{block}.ffn.b_in"] = glorot(c, f), constant((f,), 0.0)
+        params[f"{block}.ffn.w_out"], params[f"{block}.ffn.b_out"] = glorot(f, c), constant((c,), 0.0)
+    params["head.w"] = normal((c, args.vocab), 0.5 / math.sqrt(c))
+    return params
+
+
+def logits(args, p, tokens, ops):
+    """The forward pass; `ops` has `layer_norm`, `gelu` and `attention` of one library."""
+
+    def norm(name, x):
+        return ops.layer_norm(x, p[f"{name}.gamma"], p[f"{name}.beta"])
+
+    def attend(block, x):
+        qkv = x @ p[f"{block}.attn.w_qkv"] + p[f"{block}.attn.b_qkv"]
+        mixed = ops.attention(qkv.reshape(*x.shape[:2], 3, args.heads, args.width // args.heads))
+        return mixed.reshape(x.shape) @ p[f"{block}.attn.w_out"] + p[f"{block}.attn.b_out"]
+
+    def feed_forward(block, x):
+        hidden = ops.gelu(x @ p[f"{block}.ffn.w_in"] + p[f"{block}.ffn.b_in"])
+        return hidden @ p[f"{block}.ffn.w_out"] + p[f"{block}.ffn.b_out"]
+
+    x = p["tok_emb"][tokens] + p["pos_emb"]
+    for block in (f"block.{layer}" for layer in range(args.layers)):
+        if args.placement == "pre-ln":
+            x = x + attend(block, norm(f"{block}.ln1", x))
+            x = x + feed_forward(block, norm(f"{block}.ln2", x))
+        else:
+            x = norm(f"{block}.ln1", x + attend(block, x))
+            x = norm(f"{block}.ln2", x + feed_forward(block, x))
+    return (norm("final_ln", x) if args.placement == "pre-ln" else x) @ p["head.w"]
+
+
+def measure(args, peer, versions, step):
+    """Times `step(index)`, which trains one step to its end and returns the loss, and prints one JSON line."""
+    first_loss = step(0)
+    for index in range(1, WARM_UP):
+        step(index)
+    walls, cores = [], []
+    started = time.perf_counter()
+    while len(walls) < LEAST_STEPS or time.perf_counter() - started < args.seconds:
+        wall, core = time.perf_counter(), time.process_time()
+        step(WARM_UP + len(walls))
+        walls.append(time.perf_counter() - wall)
+        cores.append(time.process_time() - core)
+    median_s = statistics.median(walls)
+    report = {
+        "peer": peer,
+        "mkl_avx512": args.mkl_avx512,
+        "versions": versions,
+        "steps": len(walls),
+        "median_ms": 1e3 * median_s,
+        "cpu_ms": 1e3 * statistics.median(cores),
+        "tokens_per_s": args.batch * args.seq / median_s,
+        "first_loss": first_loss,
+    }
+    print(json.dumps(report))
