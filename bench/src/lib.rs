@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod commands;
 pub mod exit;
+pub mod export;
 pub mod golden;
 pub mod lab;
 pub mod perf;
