@@ -18,6 +18,8 @@ pub struct Wanted {
     pub name: String,
     /// `axis=value` and the like, as `bench --filter` takes them.
     pub filter: Option<Filter>,
+    /// All of it again, for messages.
+    said: String,
 }
 
 /// A run and the cells that it fills.
@@ -91,8 +93,8 @@ impl Candidates {
                 "{}: its recipe is chosen by runs that are not in the store ({why}); run `bench {suite}` first",
                 label(suite, cell)
             ))),
-            ([], None) => Err(Failure::usage(self.unknown(&wanted.name))),
-            (several, _) => Err(Failure::usage(ambiguous(&wanted.name, several))),
+            ([], None) => Err(Failure::usage(self.unknown(wanted))),
+            (several, _) => Err(Failure::usage(ambiguous(&wanted.said, several))),
         }
     }
 
@@ -107,26 +109,26 @@ impl Candidates {
         self.known.iter().map(|c| &c.run).find(|run| run.id() == *id)
     }
 
-    fn unknown(&self, name: &str) -> String {
+    fn unknown(&self, wanted: &Wanted) -> String {
+        let name = &wanted.name;
         let mut near: Vec<(usize, String)> = Vec::new();
-        for (suite, cell) in self.known.iter().flat_map(|c| &c.cells) {
-            let path = path(suite, cell);
-            if !near.iter().any(|(_, known)| *known == path) {
+        for candidate in &self.known {
+            let Some((suite, cell)) = candidate.cells.first() else { continue };
+            let (distance, text) = if is_id(name) {
+                let id = candidate.run.id();
+                (strsim::damerau_levenshtein(&id.0[..name.len().min(id.0.len())], name), labelled(candidate))
+            } else {
+                let path = path(suite, cell);
                 // The arm alone counts as much as the whole path.
                 let ends = path.match_indices('/').map(|(i, _)| &path[i + 1..]).chain([path.as_str()]);
-                let distance = ends.map(|end| strsim::damerau_levenshtein(end, name)).min();
-                near.push((distance.unwrap_or(usize::MAX), path));
-            }
+                (ends.map(|end| strsim::damerau_levenshtein(end, name)).min().unwrap_or(usize::MAX), path.clone())
+            };
+            near.push((distance, text));
         }
         near.sort();
-        let near: Vec<String> = near.into_iter().take(NAMED).map(|(_, path)| path).collect();
-        if is_id(name) {
-            return format!(
-                "no run's id begins with {name}; `bench --format json` names ids; runs: {}",
-                near.join(", ")
-            );
-        }
-        format!("no run {name}; near it: {}", near.join(", "))
+        near.dedup();
+        let near: Vec<String> = near.into_iter().take(NAMED).map(|(_, text)| text).collect();
+        format!("no run {}; near it: {}", wanted.said, near.join(", "))
     }
 }
 
@@ -142,7 +144,8 @@ impl Wanted {
         }
         let terms: Vec<String> = terms.iter().cloned().chain(seed.map(|seed| format!("seed={seed}"))).collect();
         let filter = (!terms.is_empty()).then(|| terms.join(",").parse()).transpose();
-        Ok(Self { name: name.clone(), filter: filter.map_err(Failure::usage)? })
+        let said = [std::slice::from_ref(name), &terms].concat().join(" ");
+        Ok(Self { said, name: name.clone(), filter: filter.map_err(Failure::usage)? })
     }
 
     /// The suite that the name begins with, where it has all three parts.
@@ -179,13 +182,14 @@ pub fn label(suite: &str, cell: &Cell) -> String {
     format!("{suite}/{} seed={}", place(&cell.experiment, &cell.arm, &cell.axes), cell.seed)
 }
 
-fn ambiguous(name: &str, several: &[&Candidate]) -> String {
-    let label = |c: &&Candidate| {
-        let cell = c.cells.first().map(|(suite, cell)| label(suite, cell)).unwrap_or_default();
-        format!("{cell} ({})", &c.run.id().0[..8])
-    };
-    let named: Vec<String> = several.iter().take(NAMED).map(label).collect();
+fn labelled(candidate: &Candidate) -> String {
+    let cell = candidate.cells.first().map(|(suite, cell)| label(suite, cell)).unwrap_or_default();
+    format!("{cell} ({})", &candidate.run.id().0[..8])
+}
+
+fn ambiguous(said: &str, several: &[&Candidate]) -> String {
+    let named: Vec<String> = several.iter().take(NAMED).map(|c| labelled(c)).collect();
     let rest = several.len().saturating_sub(NAMED);
     let rest = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-    format!("{name} names {} runs; say which: {}{rest}", several.len(), named.join(", "))
+    format!("{said} names {} runs; add axis=value or --seed, or name an id: {}{rest}", several.len(), named.join(", "))
 }
