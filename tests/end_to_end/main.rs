@@ -4,6 +4,8 @@ mod bad_input;
 mod bits;
 mod commands;
 mod contract;
+mod export;
 mod golden;
+mod replay;
 mod store;
 mod support;
