@@ -5,8 +5,7 @@ use serde_json::Value;
 
 /// A suite whose second experiment starts from a checkpoint of the first.
 fn two_stages() -> String {
-    let second = "\
-  - id: second
+    let second = "  - id: second
     about: goes on with SGD
     recipe:
       model: {transformer: {layers: 1, width: 8, heads: 2}}

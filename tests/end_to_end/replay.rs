@@ -54,7 +54,7 @@ fn python() -> Option<String> {
 fn pytorch_computes_the_same() {
     let Some(python) = python() else { return preheat::skip("pytorch_computes_the_same", "torch") };
     let lab = Lab::with(&suite());
-    lab.write("book.txt", &"It was the best of times, it was the worst of times. ".repeat(40));
+    lab.write("book.txt", &"It was the best of times, it was the worst of times. ".repeat(200));
     let export = |arm: &str, out: &str, words: &[&str]| {
         let own = ["export", arm, "--tier", "smoke", "--suites", "suites", "--store", "store", "--out", out];
         said(lab.command(&[&own, words].concat())).exits(0);
