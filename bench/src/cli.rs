@@ -30,6 +30,8 @@ pub enum Command {
     Perf(commands::perf::PerfArgs),
     /// Write a run's parameters, batches and recipe, to replay it elsewhere.
     Export(commands::export::ExportArgs),
+    /// Say what this machine has, and which command lacks what.
+    Doctor(commands::doctor::DoctorArgs),
 }
 
 /// Which suites, and where things lie.
@@ -214,6 +216,7 @@ fn run(cli: Cli) -> Exit {
         Command::Report(args) => commands::report::run(&args),
         Command::Perf(args) => commands::perf::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");

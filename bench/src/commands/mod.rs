@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod bench;
+pub mod doctor;
 pub mod export;
 mod list;
 pub mod perf;
