@@ -67,10 +67,7 @@ const NEEDS: [(&str, &[(&str, &str)]); 10] = [
         "tests/parity/replay.py",
         &[("tools", "python"), ("tools", "torch"), ("tools", "safetensors"), ("tools", "numpy")],
     ),
-    (
-        "cargo xtask ci",
-        &[("tools", "cargo-deny"), ("tools", "zizmor"), ("toolchain", "rustfmt"), ("toolchain", "clippy")],
-    ),
+    ("cargo xtask ci", &[("toolchain", "rustfmt"), ("toolchain", "clippy")]),
 ];
 const BENCH: &[(&str, &str)] = &[("simd", "chosen"), ("simd", "rounding"), ("store", "writable"), ("data", "suites")];
 

@@ -27,8 +27,14 @@ pub(super) fn optional() -> Vec<Finding> {
         }
         all.push(found);
     }
-    all.push(asked("tools", "cargo-deny", &["cargo-deny"], &["--version"]));
-    all.push(asked("tools", "zizmor", &["zizmor", "target/ci/venv/bin/zizmor"], &["--version"]));
+    for (what, programs) in [("cargo-deny", &["cargo-deny"][..]), ("zizmor", &["zizmor", "target/ci/venv/bin/zizmor"])]
+    {
+        let mut found = asked("tools", what, programs, &["--version"]);
+        if found.state == State::Absent {
+            found.found = "not found; `cargo xtask ci` installs it".into();
+        }
+        all.push(found);
+    }
     all.push(asked("tools", "qemu for arm64", &["qemu-aarch64", "qemu-aarch64-static"], &["--version"]));
     all
 }
