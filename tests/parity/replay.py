@@ -242,7 +242,9 @@ def compare(export, done, limits, exact):
     rates = ((apart(host["lr"], lr), f"step {host['step']}") for host, lr in zip(export.recipe["host"], done.lrs))
     rows.append(("learning rates", *worst(rates), LR_TOLERANCE))
     place = f"gradients, {export.recipe['gradients_of']}"
-    rows.append((place, *tensors_apart(export.gradients, done.gradients), limits.gradient))
+    found, tensor = tensors_apart(export.gradients, done.gradients)
+    stray = exact and relative(done.gradients[tensor], exact.gradients[tensor])
+    rows.append((place, found, tensor, widened(limits.gradient, stray)))
     rows.append(("final parameters", *tensors_apart(export.final, done.final), limits.final))
     return rows
 
@@ -305,7 +307,7 @@ def main():
         type=float,
         help="relative to each tensor's norm; shown only where it is not given",
     )
-    parser.add_argument("--noise", action="store_true", help="also replay in f64, and widen the losses' limits to twice what f32 strays from it")
+    parser.add_argument("--noise", action="store_true", help="also replay in f64, and widen limits to twice what PyTorch's f32 strays from it")
     limits = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
