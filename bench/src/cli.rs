@@ -28,6 +28,10 @@ pub enum Command {
     Report(ReportArgs),
     /// Measure speed.
     Perf(commands::perf::PerfArgs),
+    /// Write a run's parameters, batches and recipe, to replay it elsewhere.
+    Export(commands::export::ExportArgs),
+    /// Say what this machine has, and which command lacks what.
+    Doctor(commands::doctor::DoctorArgs),
 }
 
 /// Which suites, and where things lie.
@@ -163,7 +167,7 @@ pub enum Format {
 }
 
 /// A folder of the workspace: relative, or below what the door names when it is used from another folder.
-fn place(folder: &str) -> PathBuf {
+pub(crate) fn place(folder: &str) -> PathBuf {
     std::env::var_os("PREHEAT_ROOT").map_or(PathBuf::from(folder), |root| PathBuf::from(root).join(folder))
 }
 
@@ -211,6 +215,8 @@ fn run(cli: Cli) -> Exit {
         Command::Accept(args) => commands::accept::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Perf(args) => commands::perf::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");

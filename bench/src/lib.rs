@@ -3,7 +3,9 @@
 
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod golden;
 pub mod lab;
 pub mod perf;

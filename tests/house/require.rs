@@ -4,11 +4,11 @@ use preheat::{skip, skipped};
 
 #[test]
 fn all_and_a_name_require_and_nothing_else_does() {
-    for require in ["all", "avx512", "g++, avx512", "g++,all"] {
+    for require in ["all", "avx512", "g++, avx512", "g++,all", "all,-g++", "-avx512,avx512"] {
         let why = skipped(require, "bits", "avx512").expect_err(require);
         assert_eq!(why, format!("bits: avx512 is missing here, and PREHEAT_REQUIRE={require}"));
     }
-    for require in ["", "g++", "avx51", "avx512x", "ALL", ","] {
+    for require in ["", "g++", "avx51", "avx512x", "ALL", ",", "all,-avx512", "-avx512, all", "-all"] {
         let word = skipped(require, "bits", "avx512").expect(require);
         assert_eq!(word, "skipped: bits: avx512 is missing here");
     }

@@ -3,19 +3,20 @@
     python make_fixtures.py            writes fixtures/*.safetensors
     python make_fixtures.py --check    computes again and compares with the files
 
-Needs PyTorch and numpy, nothing else. Runs on one CPU thread in a few seconds. The versions that made a file
-stand in its metadata.
+Needs PyTorch and numpy, nothing else; the model stands in model.py. Runs on one CPU thread in a few seconds. The
+versions that made a file stand in its metadata.
 """
 
 import argparse
 import json
-import math
 import pathlib
 import platform
 import sys
 
 import numpy as np
 import torch
+
+from model import LN_EPS, Transformer, clip
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 
@@ -32,7 +33,6 @@ TRAIN = {
     "eps": 1e-8,
     "clip": 1.0,
 }
-LN_EPS = 1e-5
 MODELS = {
     "post_ln_relu": {"norm": "post-ln", "activation": "relu", "label_smoothing": 0.0, "seed": 1},
     "post_ln_gelu_smoothed": {"norm": "post-ln", "activation": "gelu-tanh", "label_smoothing": 0.1, "seed": 2},
@@ -94,62 +94,15 @@ def token_batches(rng):
     return tokens
 
 
-def layer_norm(x, p, name):
-    return torch.nn.functional.layer_norm(x, x.shape[-1:], p[f"{name}.gamma"], p[f"{name}.beta"], LN_EPS)
-
-
-def attention(x, p, block):
-    b, t, c = x.shape
-    h = SHAPE["heads"]
-    d = c // h
-    qkv = x @ p[f"{block}.attn.w_qkv"] + p[f"{block}.attn.b_qkv"]
-    q, k, v = (part.reshape(b, t, h, d).transpose(1, 2) for part in qkv.split(c, dim=-1))
-    scores = (q @ k.transpose(-1, -2)) / math.sqrt(d)
-    hidden = torch.triu(torch.ones(t, t, dtype=torch.bool), diagonal=1)
-    probs = torch.softmax(scores.masked_fill(hidden, -math.inf), dim=-1)
-    heads = (probs @ v).transpose(1, 2).reshape(b, t, c)
-    return heads @ p[f"{block}.attn.w_out"] + p[f"{block}.attn.b_out"]
-
-
-def ffn(x, p, block, activation):
-    x = x @ p[f"{block}.ffn.w_in"] + p[f"{block}.ffn.b_in"]
-    x = torch.relu(x) if activation == "relu" else torch.nn.functional.gelu(x, approximate="tanh")
-    return x @ p[f"{block}.ffn.w_out"] + p[f"{block}.ffn.b_out"]
-
-
-def loss_of(p, inputs, targets, spec):
-    """Mean cross-entropy in nats."""
-    x = p["tok_emb"][inputs] + p["pos_emb"]
-    for layer in range(SHAPE["layers"]):
-        block = f"block.{layer}"
-        if spec["norm"] == "post-ln":
-            x = layer_norm(x + attention(x, p, block), p, f"{block}.ln1")
-            x = layer_norm(x + ffn(x, p, block, spec["activation"]), p, f"{block}.ln2")
-        else:
-            x = x + attention(layer_norm(x, p, f"{block}.ln1"), p, block)
-            x = x + ffn(layer_norm(x, p, f"{block}.ln2"), p, block, spec["activation"])
-    if spec["norm"] == "pre-ln":
-        x = layer_norm(x, p, "final_ln")
-    logits = x @ p["head.w"]
-    return torch.nn.functional.cross_entropy(
-        logits.reshape(-1, SHAPE["vocab"]), targets.reshape(-1), label_smoothing=spec["label_smoothing"]
-    )
-
-
-def clip(params):
-    """Scales all gradients to the largest allowed norm. Returns the norm before. No small number is added."""
-    grads = [x.grad for x in params.values()]
-    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in grads)).item()
-    if norm > TRAIN["clip"]:
-        for g in grads:
-            g.mul_(TRAIN["clip"] / norm)
-    return norm
+def transformer(spec):
+    return Transformer(SHAPE["layers"], SHAPE["heads"], spec["norm"], spec["activation"])
 
 
 def train(initial, tokens, spec, dtype):
     """(losses [steps], gradient norms before clipping [steps], gradients of step 1 before clipping)."""
     params = {k: torch.tensor(x, dtype=dtype, requires_grad=True) for k, x in initial.items()}
     batches = torch.tensor(tokens.astype(np.int64))
+    model = transformer(spec)
     adam = torch.optim.Adam(
         params.values(), betas=(TRAIN["beta1"], TRAIN["beta2"]), eps=TRAIN["eps"], foreach=False, fused=False
     )
@@ -158,12 +111,12 @@ def train(initial, tokens, spec, dtype):
         batch = batches[(step - 1) % TRAIN["batches"]]
         adam.param_groups[0]["lr"] = warmup_then_constant(step, TRAIN["peak_lr"], TRAIN["warmup_steps"])
         adam.zero_grad()
-        loss = loss_of(params, batch[:, :-1], batch[:, 1:], spec)
+        loss = model.loss(params, batch[:, :-1], batch[:, 1:], spec["label_smoothing"])
         loss.backward()
         if first is None:
             first = {k: x.grad.numpy().copy() for k, x in params.items()}
         losses.append(loss.item())
-        norms.append(clip(params))
+        norms.append(clip(params, TRAIN["clip"]))
         adam.step()
     return np.array(losses), np.array(norms), first
 
@@ -192,7 +145,7 @@ def model_fixture(spec):
 
 
 def relative(a, b):
-    """||a - b|| / ||b||."""
+    """||a - b|| / ||b|| of arrays."""
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-/// The environment variable under which a lack fails: `all`, or the names of lacks divided by commas.
+/// The environment variable under which a lack fails: `all`, or the names of lacks divided by commas; `-name` excepts
+/// one from `all`.
 pub const REQUIRE_VARIABLE: &str = "PREHEAT_REQUIRE";
 
 /// For a test that cannot run, or not in full, because `what` is missing, such as `avx512` or `g++`. Says so on
@@ -24,7 +25,9 @@ pub fn skip(test: &str, what: &str) {
 /// # Errors
 /// The skip is a failure; why.
 pub fn skipped(require: &str, test: &str, what: &str) -> Result<String, String> {
-    if require.split(',').map(str::trim).any(|word| word == "all" || word == what) {
+    let words = || require.split(',').map(str::trim);
+    let excepted = words().any(|word| word.strip_prefix('-') == Some(what));
+    if words().any(|word| word == what || word == "all" && !excepted) {
         return Err(format!("{test}: {what} is missing here, and {REQUIRE_VARIABLE}={require}"));
     }
     Ok(format!("skipped: {test}: {what} is missing here"))

@@ -2,6 +2,8 @@
 
 pub mod accept;
 pub mod bench;
+pub mod doctor;
+pub mod export;
 mod list;
 pub mod perf;
 pub mod report;

@@ -1,6 +1,6 @@
 //! Carrying out suites: stage after stage, the runs of all suites together, equal runs once.
 
-use super::trainer::data_hash;
+use super::trainer::key;
 use super::workers::{Job, Workers};
 use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
@@ -144,7 +144,7 @@ fn jobs(
             continue;
         }
         let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
-        let key = Key { run: id.clone(), conditions: conditions.clone(), data: data_hash(&run.recipe.task) };
+        let key = key(run, conditions);
         let start = match &run.start {
             Start::Fresh => None,
             Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),

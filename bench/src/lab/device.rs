@@ -54,7 +54,7 @@ pub fn environment(device: &Cpu) -> BTreeMap<String, String> {
 }
 
 /// The processor's name, where the system tells it.
-fn cpu_name() -> Option<String> {
+pub(crate) fn cpu_name() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string())

@@ -26,7 +26,18 @@ struct Source {
 /// # Errors
 /// A wrong definition, an unknown name, missing data (2); nothing selected (4).
 pub fn suites(session: &Session) -> Result<Vec<Suite>, Failure> {
-    let options = session.options();
+    let loaded = plans(session.options())?;
+    for suite in &loaded {
+        open_data(session, suite)?;
+    }
+    Ok(loaded)
+}
+
+/// The suites that the words select, planned; no data is opened.
+///
+/// # Errors
+/// A wrong definition, an unknown name (2); nothing selected (4).
+pub fn plans(options: &Options) -> Result<Vec<Suite>, Failure> {
     let registry = Registry::builtin();
     let plan_options = plan_options(options, &registry)?;
     let mut loaded = Vec::new();
@@ -46,9 +57,6 @@ pub fn suites(session: &Session) -> Result<Vec<Suite>, Failure> {
     }
     for why in left_out {
         eprintln!("preheat: left out: {why}");
-    }
-    for suite in &loaded {
-        open_data(session, suite)?;
     }
     Ok(loaded)
 }

@@ -1,6 +1,7 @@
 //! The real work: trainers on a device, and tasks that are opened once and shared by all runs.
 
 use super::work::{Training, Work};
+use crate::store::key::{Conditions, Key};
 use preheat_kernels::cpu::Cpu;
 use preheat_suites::models::MODELS;
 use preheat_suites::record::Measured;
@@ -43,6 +44,20 @@ impl Trainers {
         Ok(task)
     }
 
+    /// A run at its start: fresh, or at the parameters of `from`, another run's checkpoint.
+    ///
+    /// # Errors
+    /// One line: data, recipe or checkpoint do not fit.
+    pub fn trainer(&self, run: &Run, from: Option<&[u8]>) -> Result<Trainer, String> {
+        let task = self.task(run).map_err(|e| e.to_string())?;
+        let mut trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
+        if let Some(bytes) = from {
+            // Parameters only: the new run's optimizer may be another one, so its moments start at zero.
+            trainer.start_from(bytes, false)?;
+        }
+        Ok(trainer)
+    }
+
     /// FLOPs of one training step of a run: the exact sum over its matrix products.
     ///
     /// # Errors
@@ -76,6 +91,11 @@ pub fn data_hash(task: &Spec) -> String {
     given(&task.params, "sha256").unwrap_or_else(|| "generated".into())
 }
 
+/// Where a run's record is kept.
+pub fn key(run: &Run, conditions: &Conditions) -> Key {
+    Key { run: run.id(), conditions: conditions.clone(), data: data_hash(&run.recipe.task) }
+}
+
 /// sha256 of `bytes` in hexadecimal, as upstreams publish it.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
@@ -103,13 +123,7 @@ struct OnCpu(Trainer);
 
 impl Work for Trainers {
     fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
-        let task = self.task(run).map_err(|e| e.to_string())?;
-        let mut trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
-        if let Some(bytes) = from {
-            // Parameters only: the new run's optimizer may be another one, so its moments start at zero.
-            trainer.start_from(bytes, false)?;
-        }
-        Ok(Box::new(OnCpu(trainer)))
+        Ok(Box::new(OnCpu(self.trainer(run, from)?)))
     }
 }
 

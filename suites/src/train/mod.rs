@@ -6,9 +6,11 @@ mod digest;
 pub mod metrics;
 mod probe;
 mod trainer;
+mod view;
 
 pub use compile::{Compiled, initialise};
 pub use trainer::{Progress, Trainer};
+pub use view::Named;
 
 use crate::registry::{ParamDef, ParamKind, Params, Preset};
 

@@ -27,20 +27,20 @@ pub enum Progress {
 /// One run in progress on one device.
 pub struct Trainer {
     run: Run,
-    task: Arc<dyn Task>,
+    pub(super) task: Arc<dyn Task>,
     device: Cpu,
     /// `None` for a run that has nothing to train.
-    net: Option<Net>,
+    pub(super) net: Option<Net>,
     step: u64,
-    outcome: Option<Outcome>,
-    curves: BTreeMap<String, Vec<Point>>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) curves: BTreeMap<String, Vec<Point>>,
     metrics: BTreeMap<String, f64>,
 }
 
 /// The network and what drives it.
-struct Net {
-    compiled: Compiled,
-    session: Session<f32, Cpu>,
+pub(super) struct Net {
+    pub(super) compiled: Compiled,
+    pub(super) session: Session<f32, Cpu>,
     optimizer: Box<dyn Optimizer>,
     schedule: Box<dyn Schedule>,
     /// Tensors that a checkpoint keeps beside the flat buffers.
@@ -185,7 +185,14 @@ impl Trainer {
         if self.run.recipe.train.text("probe") != "signal" {
             return;
         }
-        let net = self.net.as_mut().expect("a network");
+        self.differentiate_validation();
+        let net = self.net.as_ref().expect("a network");
+        self.metrics.extend(probe::signal(&net.compiled, &net.session, prefix));
+    }
+
+    /// Forward and backward on the first validation batch, no update.
+    pub(super) fn differentiate_validation(&mut self) {
+        let Some(net) = self.net.as_mut() else { return };
         let rows = net.session.tokens_mut(net.compiled.inputs, 0).len();
         let validation = self.task.validation();
         fill_tokens(&mut net.session, &net.compiled, |inputs, targets| {
@@ -193,7 +200,6 @@ impl Trainer {
             targets.copy_from_slice(&validation.targets[..rows]);
         });
         net.session.run(net.compiled.gradients);
-        self.metrics.extend(probe::signal(&net.compiled, &net.session, prefix));
     }
 
     /// Everything needed to go on with the same bits: parameters, states, step, curves. Opaque bytes with
@@ -294,7 +300,7 @@ fn fill_tokens(session: &mut Session<f32, Cpu>, c: &Compiled, fill: impl FnOnce(
 }
 
 /// Mean over the validation set, nats/token.
-fn validation_loss(net: &mut Net, task: &dyn Task) -> f64 {
+pub(super) fn validation_loss(net: &mut Net, task: &dyn Task) -> f64 {
     let Net { compiled: c, session, .. } = net;
     let rows = session.tokens_mut(c.inputs, 0).len();
     let validation = task.validation();

@@ -1,0 +1,85 @@
+//! Exported runs in PyTorch: every model variant, optimizer, schedule and task of the registry. It needs a Python with
+//! torch, numpy and safetensors: the one that `PREHEAT_PYTHON` names, or `python3`.
+
+use crate::support::{Lab, said};
+use std::process::Command;
+
+/// One short run an arm, and what differs from the experiment's recipe.
+const ARMS: [(&str, &str); 9] = [
+    ("plain", "{optimizer: {sgd: {}}}"),
+    ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
+    (
+        "theory",
+        "{model: {transformer: {attention: full, uniform_attention: true, out_projection: false, positions: none}}}",
+    ),
+    ("tied", "{model: {transformer: {tied: true, positions: sinusoidal, activation: gelu-erf}}}"),
+    (
+        "momentum",
+        "{optimizer: {sgd: {momentum: 0.9, weight_decay: 0.01}}, schedule: {inverse-sqrt: {peak_lr: 0.05, warmup_steps: 2}}}",
+    ),
+    ("decay", "{optimizer: {adam: {weight_decay: 0.01}}, schedule: {step: {peak_lr: 3e-3, at: 0.4, then_at: 0.7}}}"),
+    ("adamw", "{optimizer: {adamw: {}}, schedule: {cosine: {peak_lr: 3e-3, min_ratio: 0.1, decay_from: 2}}}"),
+    ("clipped", "{train: {clip: 0.5, label_smoothing: 0.1}, schedule: {constant: {peak_lr: 3e-3}}}"),
+    ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
+];
+
+fn suite() -> String {
+    let head = "\
+suite: tiny
+title: Everything
+paper: {key: nobody2026, authors: Nobody, year: 2026}
+experiments:
+  - id: all
+    about: one run of each thing
+    recipe:
+      model: {transformer: {layers: 2, width: 12, heads: 3}}
+      task: {language: {vocab: 17, seq: 7}}
+      optimizer: {adam: {}}
+      schedule: {linear: {peak_lr: 3e-3, decay_from: 4}}
+      train: {batch: 3, steps: 6, eval_sequences: 6}
+    arms:
+";
+    let arms: String = ARMS.iter().map(|(name, differs)| format!("      {name}: {differs}\n")).collect();
+    format!("{head}{arms}    seeds: {{first: 1, count: 1}}\n    tiers: {{smoke: {{}}}}\n")
+}
+
+/// A Python with what the replay needs.
+fn python() -> Option<String> {
+    let python = std::env::var("PREHEAT_PYTHON").unwrap_or_else(|_| "python3".into());
+    let found = Command::new(&python).args(["-c", "import numpy, safetensors, torch"]).output();
+    found.is_ok_and(|said| said.status.success()).then_some(python)
+}
+
+#[test]
+fn pytorch_computes_the_same() {
+    let Some(python) = python() else { return preheat::skip("pytorch_computes_the_same", "torch") };
+    let lab = Lab::with(&suite());
+    lab.write("book.txt", &"It was the best of times, it was the worst of times. ".repeat(200));
+    let export = |arm: &str, out: &str, words: &[&str]| {
+        let own = ["export", arm, "--tier", "smoke", "--suites", "suites", "--store", "store", "--out", out];
+        said(lab.command(&[&own, words].concat())).exits(0);
+    };
+    let replay = |folders: &[&str]| {
+        let mut command =
+            lab.command_of(python.as_ref(), &[concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/replay.py")]);
+        command.args(folders);
+        said(command)
+    };
+    let names: Vec<&str> = ARMS.iter().map(|(name, _)| *name).collect();
+    names.iter().for_each(|name| export(name, name, &[]));
+    export("plain", "book", &["--task", "text=book.txt"]);
+    let (dropout, known) = names.split_last().expect("arms");
+
+    let same = replay(&[known, &["book"]].concat());
+    same.exits(0);
+    assert_eq!(same.stdout.matches("gradients, step 1").count(), known.len() + 1, "{same:#?}");
+
+    // A loss that is a little off is found, and so is what cannot be replayed.
+    let expected = lab.read("plain/expected.json");
+    let mut wrong: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
+    wrong["train_loss"][1] = (wrong["train_loss"][1].as_f64().expect("a loss") * (1.0 + 3e-5)).into();
+    lab.write("plain/expected.json", &wrong.to_string());
+    let off = replay(&["plain"]);
+    assert!(off.exits(1).stdout.lines().any(|line| line.contains("step 2") && line.contains("ABOVE")), "{off:#?}");
+    replay(&[dropout, "suites"]).exits(2).says(&["dropout is not replayed"]).says(&["suites: no whole export"]);
+}
