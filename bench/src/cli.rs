@@ -26,6 +26,8 @@ pub enum Command {
     Accept(AcceptArgs),
     /// Write golden's tables into README.md and RESULTS.md.
     Report(ReportArgs),
+    /// Pin data files, and check those that suites name.
+    Data(commands::data::DataArgs),
 }
 
 /// Which suites, and where things lie.
@@ -72,8 +74,9 @@ pub struct BenchArgs {
     /// Only the first N claim seeds of each cell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub seeds: Option<u32>,
-    /// Train on a file of your own instead of the suites' tasks, e.g. `text=book.txt`.
-    #[arg(long, value_name = "text=FILE")]
+    /// Train on a file of your own instead of the suites' tasks, pinned to its hash as it is now: `text=book.txt`,
+    /// `tokens=train.bin,vocab=50257`. The parameters are those of the task in a suite.
+    #[arg(long, value_name = "NAME=FILE[,KEY=VALUE…]")]
     pub task: Option<String>,
     /// Show stages, runs, cells, FLOPs and the expected time; train nothing.
     #[arg(long, conflicts_with = "verify")]
@@ -208,6 +211,7 @@ fn run(cli: Cli) -> Exit {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Accept(args) => commands::accept::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Data(args) => commands::data::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");

@@ -1,11 +1,13 @@
 //! What the fuzzer calls with any bytes, and the replay of the corpus too. Nothing here may panic, hang, or reserve more
 //! than its input can justify; where bytes are taken, they must survive being written again.
 
+use preheat_bench::store::key::{Conditions, Key};
 use preheat_bench::store::{self, envelope};
 use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_suites::claims::Tier;
 use preheat_suites::definition::{self, Registry};
 use preheat_suites::plan::{Plan, PlanOptions};
+use preheat_suites::record::Record;
 use preheat_suites::registry::{Invalid, Params, Scalar, Spec, build};
 use preheat_suites::run::Run;
 use preheat_suites::tasks::{Corpus, TASKS, Task};
@@ -98,7 +100,7 @@ pub fn tokens(data: &[u8]) {
         ("path", Scalar::Text(path.into())),
         ("sha256", Scalar::Text("0".repeat(64))),
         ("format", Scalar::Text(format.into())),
-        ("vocab", Scalar::Int(i64::from(vocab) * i64::from(vocab))),
+        ("vocab", Scalar::Int(i64::from(vocab).pow(2))),
         ("seq", Scalar::Int(seq as i64)),
         ("validation", Scalar::Real(f64::from(choice / 8) / 64.0)),
     ];
@@ -116,4 +118,58 @@ pub fn tokens(data: &[u8]) {
             }
         }
     }
+}
+
+/// Inputs of a target that go deep: made here, so that they follow the formats.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "suite" => vec![SMALL.into()],
+        "record" => vec![record_seed()],
+        "checkpoint" => {
+            let mut trainer = trainer();
+            trainer.advance();
+            vec![trainer.checkpoint()]
+        }
+        "tokens" => tokens_seeds(),
+        other => panic!("no target {other}"),
+    }
+}
+
+fn record_seed() -> Vec<u8> {
+    let mut trainer = trainer();
+    let run = run();
+    while !trainer.is_done() {
+        trainer.advance();
+    }
+    let mut measured = trainer.finish();
+    measured.metrics.insert("not finite".into(), f64::NAN);
+    let conditions = Conditions {
+        numerics: 1,
+        code: "code".into(),
+        math: "exact".into(),
+        device: "cpu".into(),
+        simd: "scalar".into(),
+    };
+    let key = Key { run: run.id(), conditions, data: "generated".into() };
+    let environment = BTreeMap::from([("cpu".to_string(), "a processor".to_string())]);
+    store::record_body(&key, &Record { run, measured, environment }).expect("a record")
+}
+
+/// One file a format: auto knows the first two, then nanogpt, then a text. The parameters stand in front.
+fn tokens_seeds() -> Vec<Vec<u8>> {
+    let header = |magic: i32, version: i32| {
+        let mut bytes: Vec<u8> = [magic, version, 20].iter().flat_map(|x| x.to_le_bytes()).collect();
+        bytes.resize(1024, 0);
+        bytes
+    };
+    // A quarter is held out, windows have 3 tokens, the vocabulary is 196², two sequences.
+    let first = |choice: u8, file: &[u8]| [&[choice | 16 << 3, 2, 196, 2][..], file].concat();
+    let u16s: Vec<u8> = (0..20_u16).flat_map(u16::to_le_bytes).collect();
+    let u32s: Vec<u8> = (0..20_u32).flat_map(u32::to_le_bytes).collect();
+    vec![
+        first(0, &[header(20_240_520, 1), u16s.clone()].concat()),
+        first(1, &[header(20_240_801, 7), u32s].concat()),
+        first(2, &u16s),
+        first(7, "wärmup and décay".as_bytes()),
+    ]
 }

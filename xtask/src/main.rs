@@ -9,7 +9,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask WORDS…
 
-  bench, accept, report   the lab; `cargo xtask bench --help` tells more
+  bench, accept, report, data
+                          the lab; `cargo xtask bench --help` tells more
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named
   help                    this text
 

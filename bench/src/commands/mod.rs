@@ -2,5 +2,6 @@
 
 pub mod accept;
 pub mod bench;
+pub mod data;
 mod list;
 pub mod report;

@@ -1,6 +1,6 @@
 //! Carrying out suites: stage after stage, the runs of all suites together, equal runs once.
 
-use super::trainer::data_hash;
+use super::data::data_hash;
 use super::workers::{Job, Workers};
 use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};

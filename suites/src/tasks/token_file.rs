@@ -168,7 +168,7 @@ fn llmc(bytes: &[u8]) -> Result<usize, String> {
     }
     let found = bytes.len() - HEADER;
     if usize::try_from(stated).ok().and_then(|n| n.checked_mul(*width)) != Some(found) {
-        let whole = if found % width == 0 { "" } else { " and a part of one" };
+        let whole = if found.is_multiple_of(*width) { "" } else { " and a part of one" };
         return Err(format!("the header states {stated} tokens, the file holds {}{whole}", found / width));
     }
     Ok(*width)
@@ -176,7 +176,7 @@ fn llmc(bytes: &[u8]) -> Result<usize, String> {
 
 /// Bytes a token of a nanoGPT file.
 fn nanogpt(bytes: &[u8]) -> Result<usize, String> {
-    if bytes.len() % 2 == 1 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(format!("{} bytes, an odd number; nanoGPT's tokens take two each", bytes.len()));
     }
     if llmc(bytes).is_ok() {
