@@ -107,7 +107,7 @@ mod tests {
             ("vocab=-1", "vocab: is -1; allowed: a whole number"),
             ("format=npy", "format: is `npy`; allowed: "),
             ("format=x}}", "format: is `x}}`"),
-            ("sha256=00", "sha256=00"),
+            ("sha256=00", "sha256: allowed: format, vocab, seq, validation"),
             ("width=3", "width: allowed: format, vocab, seq, validation"),
         ] {
             let why = refused(&format!("tokens={path},{option}"));
