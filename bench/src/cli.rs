@@ -32,6 +32,8 @@ pub enum Command {
     Export(commands::export::ExportArgs),
     /// Say what this machine has, and which command lacks what.
     Doctor(commands::doctor::DoctorArgs),
+    /// Pin data files, and check those that suites name.
+    Data(commands::data::DataArgs),
 }
 
 /// Which suites, and where things lie.
@@ -78,8 +80,9 @@ pub struct BenchArgs {
     /// Only the first N claim seeds of each cell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub seeds: Option<u32>,
-    /// Train on a file of your own instead of the suites' tasks, e.g. `text=book.txt`.
-    #[arg(long, value_name = "text=FILE")]
+    /// Train on a file of your own instead of the suites' tasks, pinned to its hash as it is now: `text=book.txt`,
+    /// `tokens=train.bin,vocab=50257`. The parameters are those of the task in a suite.
+    #[arg(long, value_name = "NAME=FILE[,KEY=VALUE…]")]
     pub task: Option<String>,
     /// Show stages, runs, cells, FLOPs and the expected time; train nothing.
     #[arg(long, conflicts_with = "verify")]
@@ -217,6 +220,7 @@ fn run(cli: Cli) -> Exit {
         Command::Perf(args) => commands::perf::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Data(args) => commands::data::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");

@@ -53,7 +53,12 @@ fn names_are_what_runs_measure() {
     let (mut listed, mut measured) = (BTreeSet::new(), BTreeSet::new());
     for run in runs() {
         let names = metrics::names(&run.recipe.train);
-        for (name, value) in measure(&run).metrics {
+        let measured_here = measure(&run);
+        if run.recipe.train.int("steps") > 0 {
+            let curves: BTreeSet<String> = metrics::curves(&run.recipe.train).into_iter().collect();
+            assert_eq!(measured_here.curves.keys().cloned().collect::<BTreeSet<_>>(), curves);
+        }
+        for (name, value) in measured_here.metrics {
             assert!(names.contains(&metrics::pattern(&name)), "{name} of {}", run.canonical());
             assert!(!metrics::is_flag(&name) || value == 0.0 || value == 1.0, "{name} is {value}");
             measured.insert(metrics::pattern(&name));

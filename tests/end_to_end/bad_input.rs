@@ -118,6 +118,26 @@ fn a_warm_up_longer_than_the_run() {
 }
 
 #[test]
+fn a_claim_on_what_no_run_measures() {
+    check(
+        put("metric: val_loss", "metric: val_los"),
+        "29:17: claims[0].kind.difference.metric: no run of `training/post` in tier smoke has the metric `val_los`; allowed: val_loss, ",
+    );
+}
+
+#[test]
+fn a_file_of_tokens_without_a_hash() {
+    check(
+        put("{language: {vocab: 16, seq: 8}}", "{tokens: {path: a.bin}}"),
+        "10:14: experiments[0].recipe.task.tokens: parameter `sha256` of task `tokens` is missing (arm post of tier smoke); allowed: text",
+    );
+    check(
+        put("{language: {vocab: 16, seq: 8}}", "{tokens: {path: a.bin, sha256: 0F}}"),
+        "10:44: experiments[0].recipe.task.tokens.sha256: \"0F\" is not 64 lower-case hexadecimal digits (arm post of tier smoke)",
+    );
+}
+
+#[test]
 fn duplicate_ids() {
     check(
         twice("  - id: training", "claims:"),

@@ -4,6 +4,7 @@ mod bad_input;
 mod bits;
 mod commands;
 mod contract;
+mod data;
 mod doctor;
 mod export;
 mod golden;

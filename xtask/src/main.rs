@@ -10,7 +10,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask WORDS…
 
-  bench, accept, report   the lab; `cargo xtask bench --help` tells more
+  bench, accept, report, data
+                          the lab; `cargo xtask bench --help` tells more
   export, doctor          a run as files to replay; what this machine has
   perf                    speed of training steps; `perf --against REV` builds REV and compares
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named

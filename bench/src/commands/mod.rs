@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod bench;
+pub mod data;
 pub mod doctor;
 pub mod export;
 mod list;

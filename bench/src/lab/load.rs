@@ -3,12 +3,11 @@
 use super::Options;
 use super::carry::{Staged, Suite};
 use super::session::Session;
-use super::trainer::sha256;
+use super::task_word::task;
 use crate::exit::{Exit, Failure};
-use preheat_suites::definition::{self, Registry, parse_task};
+use preheat_suites::definition::{self, Registry};
 use preheat_suites::plan::{Cell, Filter, Plan, PlanError, PlanOptions, Planned};
 use preheat_suites::record::{Measured, Outcome};
-use preheat_suites::registry::Spec;
 use preheat_suites::run::RunId;
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,13 +41,12 @@ pub fn plans(options: &Options) -> Result<Vec<Suite>, Failure> {
     let plan_options = plan_options(options, &registry)?;
     let mut loaded = Vec::new();
     let mut left_out = Vec::new();
-    for source in selected(sources(options.suites_dir.as_deref())?, &options.suites)? {
-        let suite = definition::parse(&source.file, &source.bytes, &registry).map_err(Failure::usage)?;
+    for (file, suite) in definitions(&options.suites, options.suites_dir.as_deref())? {
         match Plan::new(&suite, options.tier, &plan_options) {
             Ok(plan) if plan.stages() == 0 => left_out.push(format!("{}: the filter leaves nothing", suite.name)),
             Ok(plan) => loaded.push(planned(suite, plan)),
             Err(why @ PlanError::Tier { .. }) => left_out.push(why.to_string()),
-            Err(why) => return Err(Failure::usage(format!("{}: {why}", source.file))),
+            Err(why) => return Err(Failure::usage(format!("{file}: {why}"))),
         }
     }
     if loaded.is_empty() {
@@ -59,6 +57,19 @@ pub fn plans(options: &Options) -> Result<Vec<Suite>, Failure> {
         eprintln!("preheat: left out: {why}");
     }
     Ok(loaded)
+}
+
+/// The named suites, or all, each with what errors call its file.
+///
+/// # Errors
+/// A folder that cannot be read, a wrong definition, an unknown name (2).
+pub fn definitions(names: &[String], folder: Option<&Path>) -> Result<Vec<(String, definition::Suite)>, Failure> {
+    let registry = Registry::builtin();
+    let read = |source: Source| {
+        let suite = definition::parse(&source.file, &source.bytes, &registry).map_err(Failure::usage)?;
+        Ok((source.file, suite))
+    };
+    selected(sources(folder)?, names)?.into_iter().map(read).collect()
 }
 
 fn planned(suite: definition::Suite, plan: Plan) -> Suite {
@@ -174,18 +185,6 @@ fn plan_options(options: &Options, registry: &Registry) -> Result<PlanOptions, F
     })
 }
 
-/// The task that `text=FILE` names, pinned to the file's hash.
-fn task(word: &str, registry: &Registry) -> Result<Spec, Failure> {
-    let Some(("text", path)) = word.split_once('=').filter(|(_, path)| !path.is_empty()) else {
-        return Err(Failure::usage(format!("--task {word}: allowed: text=FILE")));
-    };
-    let bytes = fs::read(path).map_err(|e| Failure::usage(format!("--task text={path}: {e}")))?;
-    // A JSON string is a YAML string.
-    let path = serde_json::to_string(path).map_err(Failure::usage)?;
-    let yaml = format!("{{text: {{path: {path}, sha256: \"{}\"}}}}", sha256(&bytes));
-    parse_task("--task", &yaml, registry).map_err(Failure::usage)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,20 +202,5 @@ mod tests {
         assert_eq!(named(&["c", "a", "c"]).unwrap(), ["c", "a"]);
         let typo = named(&["d"]).unwrap_err();
         assert_eq!((typo.exit, typo.message.as_str()), (Exit::Usage, "no suite d; allowed: a, b, c"));
-    }
-
-    #[test]
-    fn a_text_file_becomes_a_task_pinned_to_its_hash() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a \"b\".txt");
-        fs::write(&path, "abc").unwrap();
-        let word = format!("text={}", path.display());
-        let spec = task(&word, &Registry::builtin()).unwrap();
-        assert_eq!(spec.name, "text");
-        assert_eq!(spec.params.text("path"), path.to_str().unwrap());
-        assert_eq!(spec.params.text("sha256"), sha256(b"abc"));
-        for bad in ["text", "text=", "audio=x", "text=no/such/file"] {
-            assert_eq!(task(bad, &Registry::builtin()).unwrap_err().exit, Exit::Usage, "{bad}");
-        }
     }
 }

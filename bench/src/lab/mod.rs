@@ -1,10 +1,12 @@
 //! The lab: plan → workers → records → judge → compare. One way, and only records are written.
 
 pub mod carry;
+pub mod data;
 pub mod device;
 pub mod load;
 pub mod progress;
 pub mod session;
+mod task_word;
 pub mod trainer;
 pub mod work;
 pub mod workers;
@@ -42,7 +44,7 @@ pub struct Options {
     pub filter: Vec<String>,
     /// Only the first N claim seeds.
     pub seeds: Option<u32>,
-    /// `text=FILE`.
+    /// `NAME=FILE[,KEY=VALUE…]`.
     pub task: Option<String>,
 }
 

@@ -1,17 +1,16 @@
 //! The real work: trainers on a device, and tasks that are opened once and shared by all runs.
 
+use super::data;
 use super::work::{Training, Work};
 use crate::store::key::{Conditions, Key};
 use preheat_kernels::cpu::Cpu;
 use preheat_suites::models::MODELS;
 use preheat_suites::record::Measured;
-use preheat_suites::registry::{Invalid, Params, Scalar, Spec, build};
+use preheat_suites::registry::{Invalid, build};
 use preheat_suites::run::Run;
-use preheat_suites::tasks::{Corpus, TASKS, Task};
+use preheat_suites::tasks::Task;
 use preheat_suites::train::Trainer;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, Mutex};
 
 /// Starts real runs.
@@ -38,8 +37,7 @@ impl Trainers {
         if let Some(task) = tasks.get(&name) {
             return Ok(Arc::clone(task));
         }
-        let files = Files { sha256: given(&spec.params, "sha256") };
-        let task: Arc<dyn Task> = Arc::from(build("task", TASKS, spec)?.open(&files, sequences)?);
+        let task: Arc<dyn Task> = Arc::from(data::open(spec, sequences)?);
         tasks.insert(name, Arc::clone(&task));
         Ok(task)
     }
@@ -78,45 +76,9 @@ impl Trainers {
     }
 }
 
-/// A text parameter that is there and not empty.
-fn given(params: &Params, name: &str) -> Option<String> {
-    match params.0.get(name) {
-        Some(Scalar::Text(text)) if !text.is_empty() => Some(text.clone()),
-        _ => None,
-    }
-}
-
-/// What a run's numbers depend on besides code and recipe: the hash of its data file.
-pub fn data_hash(task: &Spec) -> String {
-    given(&task.params, "sha256").unwrap_or_else(|| "generated".into())
-}
-
 /// Where a run's record is kept.
 pub fn key(run: &Run, conditions: &Conditions) -> Key {
-    Key { run: run.id(), conditions: conditions.clone(), data: data_hash(&run.recipe.task) }
-}
-
-/// sha256 of `bytes` in hexadecimal, as upstreams publish it.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Files below the current folder, by the path that the suite names; the hash must be as stated.
-struct Files {
-    sha256: Option<String>,
-}
-
-impl Corpus for Files {
-    fn read(&self, path: &str) -> Result<Vec<u8>, Invalid> {
-        let bytes = fs::read(path).map_err(|e| Invalid::new("path", format!("{path}: {e}")))?;
-        let found = sha256(&bytes);
-        match &self.sha256 {
-            Some(stated) if !stated.eq_ignore_ascii_case(&found) => {
-                Err(Invalid::new("sha256", format!("{path} has {found}, the suite states {stated}")))
-            }
-            _ => Ok(bytes),
-        }
-    }
+    Key { run: run.id(), conditions: conditions.clone(), data: data::data_hash(&run.recipe.task) }
 }
 
 struct OnCpu(Trainer);
@@ -145,33 +107,5 @@ impl Training for OnCpu {
     }
     fn finish(self: Box<Self>) -> Measured {
         self.0.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_must_have_the_stated_hash() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.txt");
-        fs::write(&path, "abc").unwrap();
-        let path = path.to_str().unwrap();
-        // The hash of "abc" in FIPS 180-2, appendix B.1.
-        let stated = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(Files { sha256: Some(stated.into()) }.read(path).unwrap(), b"abc");
-        assert_eq!(Files { sha256: None }.read(path).unwrap(), b"abc");
-        let wrong = Files { sha256: Some("00".into()) }.read(path).unwrap_err();
-        assert!(wrong.message.contains(stated) && wrong.message.contains("00"), "{wrong}");
-        assert_eq!(Files { sha256: None }.read("no/such/file").unwrap_err().key, "path");
-    }
-
-    #[test]
-    fn the_data_hash_is_the_files() {
-        let params = |text: &str| Params(BTreeMap::from([("sha256".to_string(), Scalar::Text(text.into()))]));
-        assert_eq!(data_hash(&Spec { name: "text".into(), params: params("ab") }), "ab");
-        assert_eq!(data_hash(&Spec { name: "text".into(), params: params("") }), "generated");
-        assert_eq!(data_hash(&Spec { name: "markov".into(), params: Params::default() }), "generated");
     }
 }

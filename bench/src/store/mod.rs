@@ -39,11 +39,37 @@ pub struct Store {
 }
 
 /// A record file's body: the key again, so that a renamed file is not taken for another run's.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     key: Key,
     record: Record,
+}
+
+const ANOTHER: &str = "a record of another run";
+
+/// The key and the record in the body of a record's file.
+///
+/// # Errors
+/// One line: not a record's body, or its key is another run's.
+pub fn parse_record(body: &[u8]) -> Result<(Key, Record), String> {
+    let Kept { key, record } = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    if record.run.id() == key.run { Ok((key, record)) } else { Err(ANOTHER.into()) }
+}
+
+/// The body of a record's file, which [`parse_record`] reads.
+///
+/// # Errors
+/// One line.
+pub fn record_body(key: &Key, record: &Record) -> Result<Vec<u8>, String> {
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        key: &'a Key,
+        record: &'a Record,
+    }
+    let mut body = serde_json::to_vec_pretty(&Borrowed { key, record }).map_err(|e| e.to_string())?;
+    body.push(b'\n');
+    Ok(body)
 }
 
 impl Store {
@@ -68,14 +94,14 @@ impl Store {
     pub fn record(&self, key: &Key, warn: Warn<'_>) -> Option<Record> {
         let path = self.path("records", key, RECORD);
         let body = self.body(RECORD, &path, warn)?;
-        match serde_json::from_slice::<Kept>(&body) {
-            Ok(kept) if kept.key == *key && kept.record.run.id() == key.run => Some(kept.record),
+        match parse_record(&body) {
+            Ok((found, record)) if found == *key => Some(record),
             Ok(_) => {
-                aside(&path, "a record of another run", warn);
+                aside(&path, ANOTHER, warn);
                 None
             }
-            Err(e) => {
-                aside(&path, &e.to_string(), warn);
+            Err(why) => {
+                aside(&path, &why, warn);
                 None
             }
         }
@@ -87,9 +113,7 @@ impl Store {
     /// One line.
     pub fn keep(&self, key: &Key, record: &Record) -> Result<(), String> {
         let path = self.path("records", key, RECORD);
-        let kept = Kept { key: key.clone(), record: record.clone() };
-        let mut body = serde_json::to_vec_pretty(&kept).map_err(|e| format!("{}: {e}", path.display()))?;
-        body.push(b'\n');
+        let body = record_body(key, record).map_err(|e| format!("{}: {e}", path.display()))?;
         write_alone(&path, &seal(RECORD, &body)).map_err(|e| format!("{}: {e}", path.display()))?;
         self.drop_checkpoint(key);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
+use super::measured;
 use super::node::{Node, Value};
 use super::suite::{Experiment, Setup, Suite};
 use crate::claims::{Claim, Tier};
@@ -25,7 +26,9 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
             return Err(at(node, &format!("{key}.tiers"), "is empty".into()).allowed("smoke, quick, full, paper"));
         }
         if let Some(kind) = node.get("kind") {
-            selects(kind, &format!("{key}.kind"), suite, claim)?;
+            let key = format!("{key}.kind");
+            selects(kind, &key, suite, claim)?;
+            measured::check(kind, &key, suite, claim)?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! References from one experiment to another: order, candidates of taken values, checkpoints.
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
+use super::measured;
 use super::reader::Placed;
 use super::suite::{Arm, Experiment, Seeds, Setup};
 use super::wire::{ExperimentWire, StartWire, TakeWire, TierWire};
@@ -89,9 +90,10 @@ pub(crate) fn candidates<'s>(
     tier: Tier,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<Vec<Scalar>> {
-    let TakeWire::BestOf { experiment, arm, .. } = &take.value;
+    let TakeWire::BestOf { experiment, arm, metric } = &take.value;
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (setup, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    measured::metric(&metric.value, arm, &source.id, tier, &metric.place)?;
     if !setup.axes.contains(&path.value) {
         let message = format!("is no axis of the grid of `{}`", source.id);
         let axes = setup.axes.iter().map(String::as_str);

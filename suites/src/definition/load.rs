@@ -79,7 +79,7 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
     let takes = wire.take.0.iter().map(|(path, take)| {
         let TakeWire::BestOf { experiment, arm, metric } = &take.value;
         let (experiment, arm) = (experiment.value.clone(), arm.value.clone());
-        Take { path: path.value.clone(), experiment, arm, metric: metric.clone() }
+        Take { path: path.value.clone(), experiment, arm, metric: metric.value.clone() }
     });
     registry.written(&wire.recipe.value)?;
     for (_, arm) in &wire.arms.value.0 {

@@ -7,6 +7,7 @@ mod claims;
 mod error;
 mod links;
 mod load;
+mod measured;
 mod node;
 mod reader;
 mod resolve;

@@ -142,7 +142,7 @@ pub(crate) enum TakeWire {
         /// Its arm.
         arm: Placed<String>,
         /// A final metric; smaller is better.
-        metric: String,
+        metric: Placed<String>,
     },
 }
 

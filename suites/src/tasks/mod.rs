@@ -3,6 +3,8 @@
 mod language;
 mod text;
 mod thresholds;
+pub mod token_file;
+mod tokens;
 
 use crate::registry::{Entry, Invalid};
 
@@ -44,7 +46,7 @@ pub trait TaskBuilder: Send + Sync {
 }
 
 /// All tasks.
-pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[language::ENTRY, text::ENTRY];
+pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[language::ENTRY, text::ENTRY, tokens::ENTRY];
 
 /// Mean −ln of the add-one frequencies in `counts` over `targets`, nats/token: the best context-free predictor
 /// as far as a sample tells it.

@@ -1,7 +1,12 @@
-//! The final metrics that a run can have, by name: what a definition's `show` is checked against, and which of them
-//! are 0/1. A test runs small recipes and holds these lists to what the trainer measures.
+//! The final metrics and curves that a run can have, by name: what a definition's `show` and claims are checked against,
+//! and which of them are 0/1. A test runs small recipes and holds these lists to what the trainer measures.
 
 use crate::registry::Params;
+
+/// Curves of every step.
+pub(super) const STEP_CURVES: [&str; 3] = ["grad_norm", "lr", "train_loss"];
+/// Curves of every evaluation.
+pub(super) const EVAL_CURVES: [&str; 3] = ["param_norm", "update_norm", "val_loss"];
 
 /// After training.
 const FINAL: [&str; 7] =
@@ -42,6 +47,12 @@ pub fn names(train: &Params) -> Vec<String> {
     }
     names.extend(JACOBIAN.map(String::from));
     names
+}
+
+/// The curves of runs with these `train` parameters; none where nothing is trained.
+pub fn curves(train: &Params) -> Vec<String> {
+    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).map(String::from);
+    if train.int("steps") > 0 { curves.collect() } else { Vec::new() }
 }
 
 /// `name` with a layer's number as `{l}`.

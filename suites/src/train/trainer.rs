@@ -1,6 +1,7 @@
 //! One run in progress on one device.
 
 use super::checkpoint::{self, Head};
+use super::metrics::{EVAL_CURVES, STEP_CURVES};
 use super::{Compiled, STALL_MARGIN, digest, initialise, probe};
 use crate::models::{Built, MODELS, Shape};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
@@ -50,10 +51,6 @@ pub(super) struct Net {
     /// The optimizer's host scalars of a step.
     scalars: Vec<f64>,
 }
-
-/// The curves of a run, in the order of `record`.
-const STEP_CURVES: [&str; 3] = ["grad_norm", "lr", "train_loss"];
-const EVAL_CURVES: [&str; 3] = ["param_norm", "update_norm", "val_loss"];
 
 impl Trainer {
     /// Builds the graph, plans memory, initialises parameters and measures at initialisation.

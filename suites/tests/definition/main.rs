@@ -2,6 +2,7 @@
 
 mod errors;
 mod links;
+mod measured;
 mod plan;
 mod schema;
 mod show;

@@ -1,0 +1,105 @@
+//! What claims and taken values read of runs: metrics and curves that the runs can have, so that a wrong name is told
+//! when the suite is read and not by an `inconclusive` after all is trained.
+
+use super::error::{DefinitionError, Place, nearest_first, quoted};
+use super::links::tier_name;
+use super::node::{Node, Value};
+use super::suite::{Arm, Suite};
+use crate::claims::{At, Claim, Kind, Select, Tier};
+use crate::registry::Params;
+use crate::train::metrics;
+
+type Result<T> = std::result::Result<T, DefinitionError>;
+
+/// What a name is the name of.
+#[derive(Clone, Copy)]
+enum What {
+    Metric,
+    /// A metric that is 0 or 1.
+    Flag,
+    Curve,
+}
+
+/// One name that a claim reads: its key in the kind, the names it stands for, the runs, what it must be.
+struct Reads<'c> {
+    key: &'static str,
+    names: Vec<String>,
+    of: Vec<&'c Select>,
+    what: What,
+}
+
+fn reads(kind: &Kind) -> Vec<Reads<'_>> {
+    let read = |key, name: &str, of: &[_], what| Reads { key, names: vec![name.to_string()], of: of.to_vec(), what };
+    match kind {
+        Kind::Difference { metric, of, minus, .. } => vec![read("metric", metric, &[of, minus], What::Metric)],
+        Kind::Ratio { metric, over_metric, of, over, at } => {
+            // The open axes of both sides are chosen by the first metric.
+            let both = over_metric.is_none() || *at != At::Given;
+            let sides: &[_] = if both { &[of, over] } else { &[of] };
+            let mut reads = vec![read("metric", metric, sides, What::Metric)];
+            reads.extend(over_metric.iter().map(|name| read("over_metric", name, &[over], What::Metric)));
+            reads
+        }
+        Kind::Value { metric, of } => vec![read("metric", metric, &[of], What::Metric)],
+        Kind::Slope { metric, of, indices, .. } if !indices.is_empty() => {
+            let names = indices.iter().map(|i| metric.replace("{i}", &i.to_string())).collect();
+            vec![Reads { key: "metric", names, of: vec![of], what: What::Metric }]
+        }
+        Kind::Slope { metric, of, .. } => vec![read("metric", metric, &[of], What::Metric)],
+        Kind::Fraction { metric, of, .. } => vec![read("metric", metric, &[of], What::Flag)],
+        Kind::StepsRatio { curve, of, reference, .. } => vec![read("curve", curve, &[of, reference], What::Curve)],
+    }
+}
+
+/// Checks the names that a claim reads. `node` is its `kind`; its selections are known to hold.
+pub(super) fn check(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+    let Value::Map(pairs) = &node.value else { return Ok(()) };
+    let Some((name, inner)) = pairs.first() else { return Ok(()) };
+    let Value::Text(kind) = &name.value else { return Ok(()) };
+    for Reads { key: parameter, names, of, what } in reads(&claim.kind) {
+        let node = inner.get(parameter).unwrap_or(inner);
+        let place = Place { line: node.line, column: node.column, key: format!("{key}.{kind}.{parameter}") };
+        for select in of {
+            for &tier in &claim.tiers {
+                let Some(arm) = arm(suite, select, tier) else { continue };
+                names.iter().try_for_each(|name| known(name, what, arm, &select.experiment, tier, &place))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn arm<'s>(suite: &'s Suite, select: &Select, tier: Tier) -> Option<&'s Arm> {
+    suite.experiment(&select.experiment)?.setups.get(&tier)?.arms.iter().find(|a| a.name == select.arm)
+}
+
+/// Checks the metric by which an arm's grid values are compared.
+pub(super) fn metric(name: &str, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
+    known(name, What::Metric, arm, experiment, tier, place)
+}
+
+fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
+    let list: fn(&Params) -> Vec<String> = match what {
+        What::Curve => metrics::curves,
+        What::Metric | What::Flag => metrics::names,
+    };
+    let mut names: Vec<String> = Vec::new();
+    // Points of one recipe but for the seed or a rate have the same names.
+    for found in arm.points.iter().flat_map(|p| list(&p.recipe.train)) {
+        let counts = !matches!(what, What::Flag) || metrics::is_flag(&found);
+        if counts && !names.contains(&found) {
+            names.push(found);
+        }
+    }
+    if names.contains(&metrics::pattern(name)) {
+        return Ok(());
+    }
+    let what = match what {
+        What::Metric => "metric",
+        What::Flag => "0/1 metric",
+        What::Curve => "curve",
+    };
+    let (arm, tier) = (&arm.name, tier_name(tier));
+    let message = format!("no run of `{experiment}/{arm}` in tier {tier} has the {what} {}", quoted(name));
+    Err(DefinitionError::at(place, message).allowed(nearest_first(name, names.iter().map(String::as_str))))
+}
