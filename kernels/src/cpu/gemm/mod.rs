@@ -15,6 +15,8 @@ mod avx2;
 mod avx512;
 mod isa;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 
 use std::cell::RefCell;
@@ -24,6 +26,8 @@ use std::ptr;
 use self::isa::GemmIsa;
 use self::kernel::Tile;
 use super::Simd;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use crate::aligned::Aligned;
@@ -64,6 +68,9 @@ pub(crate) fn matmul(
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Simd::Neon => run(unsafe { Neon::new() }, mm, a, b, start, residual, c),
         _ => Reference.matmul(mm, a, b, start, residual, c),
     }
 }
