@@ -2,7 +2,8 @@
 
 use super::{Finding, State, store};
 use crate::golden::Golden;
-use crate::lab::trainer::{Trainers, data_hash};
+use crate::lab::data::data_hash;
+use crate::lab::trainer::Trainers;
 use crate::lab::{Options, load};
 use crate::results::stem;
 use clap::ValueEnum;

@@ -8,12 +8,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod plain;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use plain::Plain;
 
 use std::ops::IndexMut;
@@ -218,6 +222,13 @@ macro_rules! dispatch {
                 let token = unsafe { $crate::cpu::simd::Avx2::new() };
                 $body(token, $($arg),*)
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            fn neon($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: this function enables the instruction set.
+                let token = unsafe { $crate::cpu::simd::Neon::new() };
+                $body(token, $($arg),*)
+            }
             match simd {
                 // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
                 #[cfg(target_arch = "x86_64")]
@@ -225,6 +236,9 @@ macro_rules! dispatch {
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::cpu::Simd::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "aarch64")]
+                $crate::cpu::Simd::Neon => unsafe { neon($($arg),*) },
                 _ => $scalar,
             }
         }

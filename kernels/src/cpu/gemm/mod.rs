@@ -17,6 +17,8 @@ mod avx2;
 mod avx512;
 mod isa;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod rows;
 
@@ -28,6 +30,8 @@ use self::isa::GemmIsa;
 use self::kernel::Tile;
 use self::rows::RowsOfA;
 use super::Simd;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use crate::aligned::Aligned;
@@ -64,27 +68,36 @@ pub(crate) fn matmul(
     residual: Option<&[f32]>,
     c: &mut [f32],
 ) {
-    match simd {
-        // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c, &[]),
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c, &[]),
-        _ => Reference.matmul(mm, a, b, start, residual, c),
-    }
+    on(simd, mm, a, b, start, residual, c, &[]);
 }
 
 /// [`matmul`] from +0. Meanwhile `ahead` is brought near, since it is needed next.
 pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: &[f32]) {
+    on(simd, mm, a, b, Start::Zero, None, c, ahead);
+}
+
+#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+fn on(
+    simd: Simd,
+    mm: &MatMul,
+    a: &[f32],
+    b: &[f32],
+    start: Start<'_, f32>,
+    residual: Option<&[f32]>,
+    c: &mut [f32],
+    ahead: &[f32],
+) {
     match simd {
         // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, Start::Zero, None, c, ahead),
+        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c, ahead),
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, Start::Zero, None, c, ahead),
-        _ => Reference.matmul(mm, a, b, Start::Zero, None, c),
+        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c, ahead),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Simd::Neon => run(unsafe { Neon::new() }, mm, a, b, start, residual, c, ahead),
+        _ => Reference.matmul(mm, a, b, start, residual, c),
     }
 }
 
