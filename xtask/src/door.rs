@@ -25,7 +25,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<ExitCode> {
 }
 
 /// The path of `preheat`, built in release mode: quiet unless it takes long or fails.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let shell = Shell::new()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = root().join("Cargo.toml");

@@ -3,6 +3,7 @@
 
 mod ci;
 mod door;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ cargo xtask WORDS…
 
   bench, accept, report   the lab; `cargo xtask bench --help` tells more
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named
+  torture [--kills N]     kill benches at random moments; nothing may be lost
   help                    this text
 
 Every other word goes to the lab as it is.";
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Some("ci") => ci::run(&words[1..]),
+        Some("torture") => torture::run(&words[1..]),
         Some(_) => door::run(&words),
     };
     done.unwrap_or_else(|e| {
