@@ -4,6 +4,8 @@ mod bad_input;
 mod bits;
 mod commands;
 mod contract;
+mod full;
 mod golden;
 mod store;
 mod support;
+mod torture;
