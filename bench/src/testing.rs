@@ -11,6 +11,7 @@ use preheat_suites::run::{Recipe, Run, RunId, Start};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A run of `steps` steps whose recipe only the fake trainer understands.
 pub(crate) fn run(name: &str, steps: i64, seed: u64) -> Run {
@@ -88,6 +89,11 @@ pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
     let show = BTreeMap::from([("sweep".to_string(), columns)]);
     let about = About { tier: Tier::Quick, name: "demo", title: "A demonstration", show: &show, claims: &claims };
     SuiteResult::new(&about, "10 steps".into(), observed, judged)
+}
+
+/// A clock that stands still.
+pub(crate) fn still() -> Duration {
+    Duration::ZERO
 }
 
 /// Trains runs that add up a hash of their steps. The model's name plants a fault: `panic@N` panics at

@@ -59,26 +59,31 @@ pub(crate) fn preheat_of(release: bool) -> &'static Path {
     static DEBUG: OnceLock<PathBuf> = OnceLock::new();
     static RELEASE: OnceLock<PathBuf> = OnceLock::new();
     let built = if release { &RELEASE } else { &DEBUG };
-    built.get_or_init(|| build(release))
+    built.get_or_init(|| build("preheat-bench", "preheat", release))
 }
 
-/// The path of `preheat`. Cargo's own lock is free while tests run; a second build waits for the first.
-fn build(release: bool) -> PathBuf {
+/// The door's own program.
+pub(crate) fn xtask() -> PathBuf {
+    build("xtask", "xtask", !cfg!(debug_assertions))
+}
+
+/// The path of a program. Cargo's own lock is free while tests run; a second build waits for the first.
+fn build(package: &str, name: &str, release: bool) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "preheat-bench", "--bin", "preheat"]);
+    cargo.args(["build", "--quiet", "--package", package, "--bin", name]);
     cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if release {
         cargo.arg("--release");
     }
     let built = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
-    assert!(built.status.success(), "preheat builds");
+    assert!(built.status.success(), "{name} builds");
     let messages = String::from_utf8(built.stdout).expect("cargo's messages are UTF-8");
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let named = message["target"]["name"] == "preheat" && message["target"]["kind"][0] == "bin";
+        let named = message["target"]["name"] == name && message["target"]["kind"][0] == "bin";
         message["executable"].as_str().filter(|_| named).map(PathBuf::from)
     });
-    executable.expect("cargo says where preheat is")
+    executable.expect("cargo says where the program is")
 }
 
 /// What a command left.
@@ -127,7 +132,7 @@ impl Lab {
 
     /// With this text as `suites/tiny.yaml`.
     pub(crate) fn with(suite: &str) -> Self {
-        let lab = Self { dir: tempfile::tempdir().expect("a folder") };
+        let lab = Self { dir: folder() };
         fs::create_dir(lab.path("suites")).expect("a folder");
         lab.write("suites/tiny.yaml", suite);
         lab
@@ -182,6 +187,14 @@ impl Lab {
         let words = ["accept", "--tier", "smoke", "--suites", "suites", "--store", "store", "--reason", "a test"];
         said(self.command(&words))
     }
+}
+
+/// A folder in memory where there is such a place: stores sync often, and disks are slow at it.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let here = std::env::var_os("TMPDIR").is_none() && memory.is_dir();
+    let inside = if here { tempfile::tempdir_in(memory).ok() } else { None };
+    inside.unwrap_or_else(|| tempfile::tempdir().expect("a folder"))
 }
 
 /// Runs a command to its end.

@@ -34,7 +34,7 @@ fn features(words: &[OsString]) -> &'static str {
 }
 
 /// The path of `preheat`, built in release mode: quiet unless it takes long or fails.
-fn build(features: &str) -> Result<PathBuf> {
+pub(crate) fn build(features: &str) -> Result<PathBuf> {
     let shell = Shell::new()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = root().join("Cargo.toml");

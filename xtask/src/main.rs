@@ -4,6 +4,7 @@
 mod against;
 mod ci;
 mod door;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ cargo xtask WORDS…
   export, doctor          a run as files to replay; what this machine has
   perf                    speed of training steps; `perf --against REV` builds REV and compares
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named
+  torture [--kills N]     kill benches at random moments; nothing may be lost
   help                    this text
 
 Every other word goes to the lab as it is.";
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Some("ci") => ci::run(&words[1..]),
+        Some("torture") => torture::run(&words[1..]),
         Some(_) => door::run(&words),
     };
     done.unwrap_or_else(|e| {

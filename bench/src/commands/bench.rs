@@ -73,25 +73,20 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let done = session.carry(&suites)?;
     let golden = Golden::new(&args.suite.golden);
+    let whole = !done.interrupted && done.full.is_none();
     let statuses: Vec<Status> = done
         .results
         .iter()
         .zip(&done.failures)
-        .map(|(result, failures)| status(&golden, result, failures, done.interrupted, session.options().partial()))
+        .map(|(result, failures)| status(&golden, result, failures, whole, session.options().partial()))
         .collect();
     let exit = exit(&done, &statuses);
     print(args.format, exit, &done, &statuses);
     Ok(exit)
 }
 
-fn status(
-    golden: &Golden,
-    here: &SuiteResult,
-    failures: &[String],
-    interrupted: bool,
-    partial: Option<&str>,
-) -> Status {
-    if interrupted || !failures.is_empty() {
+fn status(golden: &Golden, here: &SuiteResult, failures: &[String], whole: bool, partial: Option<&str>) -> Status {
+    if !whole || !failures.is_empty() {
         return Status::NotCompared("not all of its runs are there".into());
     }
     if let Some(why) = partial {
@@ -114,7 +109,7 @@ fn exit(done: &Done, statuses: &[Status]) -> Exit {
         Status::NoGolden(_) => Exit::Incomparable,
     };
     let mut exit = statuses.iter().map(of).fold(Exit::Golden, Exit::worst);
-    if done.failures.iter().any(|f| !f.is_empty()) {
+    if done.full.is_some() || done.failures.iter().any(|f| !f.is_empty()) {
         exit = exit.worst(Exit::Failed);
     }
     if done.interrupted { exit.worst(Exit::Interrupted) } else { exit }
@@ -126,7 +121,7 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
         Format::Json => {
             let entries = whole.iter().zip(&done.failures);
             let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
-            json(exit, done.interrupted, None, entries.collect());
+            json(exit, done.interrupted, done.full.as_deref(), entries.collect());
         }
         Format::Csv => out(&table::csv::suites(&done.results)),
         Format::Table | Format::Markdown => {
@@ -155,6 +150,9 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
     }
     for line in done.failures.iter().flatten() {
         eprintln!("preheat: failed: {line}");
+    }
+    if let Some(why) = &done.full {
+        eprintln!("preheat: the store takes nothing more: {why}; make room and go on with: {}", resume_line());
     }
     if done.interrupted {
         eprintln!("preheat: interrupted; go on with: {}", resume_line());

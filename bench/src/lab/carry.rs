@@ -58,6 +58,8 @@ pub struct Outcome {
     pub failures: Vec<Vec<String>>,
     /// Stopped by a signal.
     pub interrupted: bool,
+    /// Why the store takes nothing more. One line.
+    pub full: Option<String>,
     /// Runs trained here.
     pub trained: usize,
     /// Runs that the store held.
@@ -101,6 +103,7 @@ pub fn carry_out(
         outcome.trained += carried.trained;
         outcome.reused += carried.records.len() - carried.trained;
         outcome.interrupted |= carried.interrupted;
+        outcome.full = carried.full;
         outcome.throughput.flops += carried.throughput.flops;
         outcome.throughput.seconds += carried.throughput.seconds;
         measured.extend(carried.records.iter().map(|(id, record)| (id.clone(), record.measured.clone())));
@@ -117,7 +120,7 @@ pub fn carry_out(
                 outcome.observed[index].extend(seen);
             }
         }
-        if outcome.interrupted {
+        if outcome.interrupted || outcome.full.is_some() {
             break;
         }
     }

@@ -14,6 +14,7 @@ use preheat_suites::run::Run;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Set by SIGINT, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -34,6 +35,8 @@ pub struct Done {
     pub failures: Vec<Vec<String>>,
     /// Stopped by a signal.
     pub interrupted: bool,
+    /// Why the store takes nothing more. One line.
+    pub full: Option<String>,
 }
 
 impl Session {
@@ -75,11 +78,13 @@ impl Session {
         let store = Store::open(&self.options.store).map_err(Failure::failed)?;
         on_signal();
         let progress = progress::on_stderr();
+        let begun = Instant::now();
         let workers = Workers {
             store: &store,
             work: &self.trainers,
             jobs: self.jobs(),
             checkpoint_every: self.options.checkpoint_every,
+            clock: &|| begun.elapsed(),
             stop: &STOP,
             progress: &*progress,
             environment: &self.environment,
@@ -92,7 +97,8 @@ impl Session {
             let runs = observed.iter().filter_map(|(id, _)| Some(&outcome.records.get(id)?.run));
             carry::result(suite, self.scale(runs), observed)
         });
-        Ok(Done { results: results.collect(), failures: outcome.failures, interrupted: outcome.interrupted })
+        let results = results.collect();
+        Ok(Done { results, failures: outcome.failures, interrupted: outcome.interrupted, full: outcome.full })
     }
 
     /// At which scale runs were trained, in words: `21.4 k–85.2 k parameters, 300 steps`.

@@ -4,6 +4,7 @@
 use super::progress::Progress;
 use super::work::{Training, Work};
 use crate::store::Store;
+use crate::store::error::StoreError;
 use crate::store::key::Key;
 use crate::store::throughput::Throughput;
 use preheat_suites::record::{Outcome, Record};
@@ -13,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The name of every worker thread, by which the panic hook knows them.
 pub const THREAD: &str = "preheat-worker";
@@ -48,6 +49,8 @@ pub struct Workers<'a> {
     pub jobs: usize,
     /// Wall time between checkpoints. It decides when a checkpoint is written, never a number.
     pub checkpoint_every: Duration,
+    /// Time since some moment. It may jump: it decides when a checkpoint is written and what the expected time is.
+    pub clock: &'a (dyn Fn() -> Duration + Sync),
     /// Set by a signal: finish the step, checkpoint, stop.
     pub stop: &'a AtomicBool,
     /// What the user sees meanwhile.
@@ -67,6 +70,8 @@ pub struct Carried {
     pub failures: Vec<(String, String, RunId)>,
     /// Stopped by a signal before all was done.
     pub interrupted: bool,
+    /// Why the store takes nothing more; then the rest was not tried. One line.
+    pub full: Option<String>,
     /// What was trained here, for the expected time.
     pub throughput: Throughput,
 }
@@ -77,7 +82,33 @@ enum End {
     Stopped,
 }
 
+/// Why a run did not come to its end.
+enum Fault {
+    /// This run's own trouble.
+    Run(String),
+    /// The store's: it would meet every other run too.
+    Store(String),
+}
+
+impl From<String> for Fault {
+    fn from(line: String) -> Self {
+        Self::Run(line)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(e: StoreError) -> Self {
+        if e.whole { Self::Store(e.to_string()) } else { Self::Run(e.to_string()) }
+    }
+}
+
 struct Shared {
+    queue: Mutex<Queue>,
+    /// Set where the store takes nothing more.
+    halt: AtomicBool,
+}
+
+struct Queue {
     ready: VecDeque<Job>,
     /// Runs that another bench trains now.
     elsewhere: VecDeque<Job>,
@@ -91,7 +122,10 @@ impl Workers<'_> {
         let mut ready = Vec::new();
         for job in jobs {
             match self.finished(&job) {
-                Some(record) => drop(carried.records.insert(job.key.run.clone(), record)),
+                Some(record) => {
+                    self.store.tidy(&job.key);
+                    carried.records.insert(job.key.run.clone(), record);
+                }
                 None => ready.push(job),
             }
         }
@@ -99,7 +133,8 @@ impl Workers<'_> {
         ready.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         self.progress.begin(ready.len(), ready.iter().map(cost).sum(), carried.records.len());
         let threads = self.jobs.clamp(1, ready.len().max(1));
-        let shared = Mutex::new(Shared { ready: ready.into(), elsewhere: VecDeque::new(), carried });
+        let queue = Queue { ready: ready.into(), elsewhere: VecDeque::new(), carried };
+        let shared = Shared { queue: Mutex::new(queue), halt: AtomicBool::new(false) };
         thread::scope(|scope| {
             for _ in 0..threads {
                 let spawned =
@@ -112,20 +147,23 @@ impl Workers<'_> {
         // Without a single worker this thread does the work.
         self.work_through(&shared);
         self.progress.end();
-        shared.into_inner().unwrap_or_else(|e| e.into_inner()).carried
+        shared.queue.into_inner().unwrap_or_else(|e| e.into_inner()).carried
     }
 
-    fn work_through(&self, shared: &Mutex<Shared>) {
+    fn work_through(&self, shared: &Shared) {
         loop {
             let (job, waits) = {
-                let mut shared = lock(shared);
-                if self.stop.load(Ordering::Relaxed) {
-                    shared.carried.interrupted |= !(shared.ready.is_empty() && shared.elsewhere.is_empty());
+                let mut queue = lock(&shared.queue);
+                if shared.halt.load(Ordering::Relaxed) {
                     return;
                 }
-                match shared.ready.pop_front() {
+                if self.stop.load(Ordering::Relaxed) {
+                    queue.carried.interrupted |= !(queue.ready.is_empty() && queue.elsewhere.is_empty());
+                    return;
+                }
+                match queue.ready.pop_front() {
                     Some(job) => (job, false),
-                    None => match shared.elsewhere.pop_front() {
+                    None => match queue.elsewhere.pop_front() {
                         Some(job) => (job, true),
                         None => return,
                     },
@@ -134,51 +172,59 @@ impl Workers<'_> {
             if waits {
                 thread::sleep(POLL);
             }
-            let started = Instant::now();
+            let started = (self.clock)();
             let mut steps = 0;
-            let end = catch_unwind(AssertUnwindSafe(|| self.one(&job, &mut steps)))
-                .unwrap_or_else(|payload| Err(format!("panicked: {}", panic_line(payload.as_ref()))));
-            let mut shared = lock(shared);
-            shared.carried.throughput.flops += steps as f64 * job.step_flops;
+            let end = catch_unwind(AssertUnwindSafe(|| self.one(&job, &mut steps, &shared.halt)))
+                .unwrap_or_else(|payload| Err(Fault::Run(format!("panicked: {}", panic_line(payload.as_ref())))));
+            let mut queue = lock(&shared.queue);
             if steps > 0 {
-                shared.carried.throughput.seconds += started.elapsed().as_secs_f64();
+                queue.carried.throughput.flops += steps as f64 * job.step_flops;
+                queue.carried.throughput.seconds += (self.clock)().saturating_sub(started).as_secs_f64();
             }
             match end {
                 Ok(End::Record(record, trained)) => {
-                    shared.carried.trained += usize::from(trained);
-                    shared.carried.records.insert(job.key.run.clone(), *record);
+                    queue.carried.trained += usize::from(trained);
+                    queue.carried.records.insert(job.key.run.clone(), *record);
                     self.progress.finished();
                 }
-                Ok(End::Busy) => shared.elsewhere.push_back(job),
-                Ok(End::Stopped) => shared.carried.interrupted = true,
-                Err(why) => {
+                Ok(End::Busy) => queue.elsewhere.push_back(job),
+                Ok(End::Stopped) => queue.carried.interrupted |= self.stop.load(Ordering::Relaxed),
+                Err(Fault::Run(why)) => {
                     self.progress.warn(&format!("{}: {why}", job.label));
-                    shared.carried.failures.push((job.label, why, job.key.run));
+                    queue.carried.failures.push((job.label, why, job.key.run));
                     self.progress.finished();
+                }
+                Err(Fault::Store(why)) => {
+                    // The others meet the same: the first line says it all.
+                    shared.halt.store(true, Ordering::Relaxed);
+                    queue.carried.full.get_or_insert(why);
                 }
             }
         }
     }
 
     /// Trains one run, or takes its record where another bench has just written it.
-    fn one(&self, job: &Job, steps: &mut u64) -> Result<End, String> {
+    fn one(&self, job: &Job, steps: &mut u64, halt: &AtomicBool) -> Result<End, Fault> {
         let Some(lock) = self.store.lock(&job.key)? else { return Ok(End::Busy) };
         // Only now does nobody else write: look again.
         if let Some(record) = self.finished(job) {
+            self.store.drop_checkpoint(&job.key);
             lock.remove();
             return Ok(End::Record(Box::new(record), false));
         }
         let mut training = self.resumed(job)?;
-        let mut saved = Instant::now();
+        let mut saved = (self.clock)();
         self.keep_for_others(job, &*training)?;
         while !training.is_done() {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::Relaxed) || halt.load(Ordering::Relaxed) {
                 self.store.keep_checkpoint(&job.key, &training.checkpoint())?;
                 return Ok(End::Stopped);
             }
-            if saved.elapsed() >= self.checkpoint_every {
+            let now = (self.clock)();
+            // A clock that went back must not put the next checkpoint off.
+            if now < saved || now - saved >= self.checkpoint_every {
                 self.store.keep_checkpoint(&job.key, &training.checkpoint())?;
-                saved = Instant::now();
+                saved = now;
             }
             training.advance();
             *steps += 1;
@@ -206,7 +252,7 @@ impl Workers<'_> {
         needed.all(|step| self.store.kept(&job.key, *step, &warn).is_some()).then_some(record)
     }
 
-    fn keep_for_others(&self, job: &Job, training: &dyn Training) -> Result<(), String> {
+    fn keep_for_others(&self, job: &Job, training: &dyn Training) -> Result<(), StoreError> {
         let step = training.step();
         if job.keep_steps.contains(&step) {
             self.store.keep_for_others(&job.key, step, &training.checkpoint())?;

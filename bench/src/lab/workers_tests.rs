@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::key::tests::conditions;
-use crate::testing::{Fake, Lines, run};
+use crate::testing::{Fake, Lines, run, still};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -13,14 +13,27 @@ fn job(name: &str, steps: i64, seed: u64) -> Job {
     Job { label, key, run, step_flops: 1.0, keep_steps: vec![], start: None }
 }
 
-/// Carries out `jobs` with `fake` on a store.
+/// Carries out `jobs` with `fake` on a store, with a checkpoint before every step.
 fn carry(store: &Store, fake: &Fake, jobs: Vec<Job>, threads: usize, stop: &AtomicBool) -> (Carried, Vec<String>) {
+    carry_by(store, fake, jobs, threads, stop, (&still, Duration::ZERO))
+}
+
+/// The same by another clock and another time between checkpoints.
+fn carry_by(
+    store: &Store,
+    fake: &Fake,
+    jobs: Vec<Job>,
+    threads: usize,
+    stop: &AtomicBool,
+    (clock, checkpoint_every): (&(dyn Fn() -> Duration + Sync), Duration),
+) -> (Carried, Vec<String>) {
     let lines = Lines::default();
     let workers = Workers {
         store,
         work: fake,
         jobs: threads,
-        checkpoint_every: Duration::ZERO,
+        checkpoint_every,
+        clock,
         stop,
         progress: &lines,
         environment: &BTreeMap::new(),
@@ -179,4 +192,74 @@ fn a_run_starts_from_anothers_kept_checkpoint_and_a_lost_one_is_made_again() {
     let store = Store::open(dir.path()).unwrap();
     let (again, _) = carry(&store, &Fake::default(), vec![source], 1, &GO);
     assert_eq!((again.trained, digests(&again)), (1, digests(&first)));
+}
+
+#[test]
+fn a_clock_that_jumps_changes_no_number_and_only_hastens_checkpoints() {
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), vec![job("a", 20, 1)], 1, &GO);
+    const YEAR: u64 = 365 * 86_400;
+    // Forward by a year, back by two, still; each reading is the next of these.
+    let jumps: [(&str, &[u64], u64); 3] =
+        [("forward", &[YEAR, 2 * YEAR, 3 * YEAR], 6), ("back", &[2 * YEAR, YEAR, 0], 6), ("still", &[YEAR], 0)];
+    for (name, readings, resumed_from) in jumps {
+        let (_b, store) = fresh();
+        let reading = AtomicUsize::new(0);
+        let clock = || {
+            let at = reading.fetch_add(1, Ordering::SeqCst);
+            Duration::from_secs(readings[at % readings.len()])
+        };
+        let crash = Fake { before_step: Some(Box::new(|step| assert!(step != 6, "crash"))), ..Fake::default() };
+        let by = (&clock as &(dyn Fn() -> Duration + Sync), Duration::from_secs(3600));
+        let (crashed, _) = carry_by(&store, &crash, vec![job("a", 20, 1)], 1, &GO, by);
+        assert_eq!(crashed.failures.len(), 1, "{name}");
+        assert!(crashed.throughput.seconds >= 0.0, "{name}");
+        let fake = Fake::default();
+        let (rest, _) = carry_by(&store, &fake, vec![job("a", 20, 1)], 1, &GO, by);
+        assert_eq!(fake.steps.into_inner() as u64, 20 - resumed_from, "{name}");
+        assert_eq!(digests(&rest), digests(&whole), "{name}");
+    }
+}
+
+#[test]
+fn a_finished_run_tidies_what_a_kill_left() {
+    let (dir, store) = fresh();
+    let job = job("a", 5, 1);
+    carry(&store, &Fake::default(), vec![job.clone()], 1, &GO);
+    let name = job.key.name();
+    let left = ["checkpoints/K.checkpoint", "checkpoints/K.checkpoint.tmp", "records/K.record.tmp", "locks/K.lock"];
+    let left = left.map(|path| dir.path().join(path.replace('K', &name)));
+    let leave = || left.iter().for_each(|path| std::fs::write(path, "left").unwrap());
+    leave();
+    // Who holds the lock may still need them.
+    let held = store.lock(&job.key).unwrap().expect("free");
+    carry(&store, &Fake::default(), vec![job.clone()], 1, &GO);
+    assert!(left.iter().all(|path| path.exists()));
+    drop(held);
+    let (carried, lines) = carry(&store, &Fake::default(), vec![job], 1, &GO);
+    assert_eq!((carried.trained, carried.records.len(), lines), (0, 1, vec![]));
+    assert_eq!(left.iter().filter(|path| path.exists()).count(), 0);
+}
+
+#[test]
+fn a_foreign_checkpoint_is_set_aside_and_its_run_is_trained_again() {
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), vec![job("a", 8, 1), job("a", 8, 2)], 1, &GO);
+    let (dir, store) = fresh();
+    let (mine, other) = (job("a", 8, 1), job("a", 8, 2));
+    // A checkpoint of another run and a kept one of another step stand under this run's names.
+    store.keep_checkpoint(&other.key, &[3_u64.to_le_bytes(), 71_u64.to_le_bytes()].concat()).unwrap();
+    let file = |folder: &str, name: String| dir.path().join(folder).join(format!("{name}.checkpoint"));
+    let ours = |key: &Key| file("checkpoints", key.name());
+    std::fs::rename(ours(&other.key), ours(&mine.key)).unwrap();
+    let (carried, lines) = carry(&store, &Fake::default(), vec![mine.clone(), other], 1, &GO);
+    assert_eq!(digests(&carried), digests(&whole));
+    assert!(lines.len() == 1 && lines[0].contains("a checkpoint of another run"), "{lines:?}");
+
+    let kept = |step: u64| file("kept", format!("{}-{step}", mine.key.name()));
+    store.keep_for_others(&mine.key, 4, b"four").unwrap();
+    std::fs::rename(kept(4), kept(5)).unwrap();
+    let lines = Lines::default();
+    assert_eq!(store.kept(&mine.key, 5, &|line| lines.warn(line)), None);
+    assert_eq!(lines.0.into_inner().unwrap().len(), 1);
 }

@@ -5,18 +5,20 @@
 //! target/preheat/checkpoints/<key>.checkpoint    sealed bytes
 //! target/preheat/kept/<key>-<step>.checkpoint    from which other runs start
 //! target/preheat/locks/<key>.lock
-//! target/preheat/throughput.json
+//! target/preheat/throughput-<class>.json
 //! ```
 //!
 //! A file that does not prove itself is renamed to `*.bad-N` with one warning and its run trained again.
 
 pub mod code_id;
 pub mod envelope;
+pub mod error;
 pub mod key;
 pub mod lock;
 pub mod throughput;
 
 use envelope::{seal, set_aside, unseal, write_alone};
+use error::StoreError;
 use key::Key;
 use lock::RunLock;
 use preheat_suites::record::Record;
@@ -31,6 +33,10 @@ pub type Warn<'a> = &'a (dyn Fn(&str) + Sync);
 
 const RECORD: &str = "record";
 const CHECKPOINT: &str = "checkpoint";
+
+/// Folder and extension of what a finished run needs no more.
+const LEFTOVERS: [(&str, &str); 3] =
+    [("checkpoints", CHECKPOINT), ("checkpoints", "checkpoint.tmp"), ("records", "record.tmp")];
 
 /// A folder of records.
 #[derive(Clone, Debug)]
@@ -77,10 +83,10 @@ impl Store {
     ///
     /// # Errors
     /// One line where the folder cannot be written.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
         for folder in ["records", "checkpoints", "kept", "locks"] {
             let path = root.join(folder);
-            fs::create_dir_all(&path).map_err(|e| format!("store {}: {e}", path.display()))?;
+            fs::create_dir_all(&path).map_err(|e| StoreError::io(&path, &e))?;
         }
         Ok(Self { root: root.to_path_buf() })
     }
@@ -111,44 +117,55 @@ impl Store {
     ///
     /// # Errors
     /// One line.
-    pub fn keep(&self, key: &Key, record: &Record) -> Result<(), String> {
+    pub fn keep(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
         let path = self.path("records", key, RECORD);
-        let body = record_body(key, record).map_err(|e| format!("{}: {e}", path.display()))?;
-        write_alone(&path, &seal(RECORD, &body)).map_err(|e| format!("{}: {e}", path.display()))?;
+        let body = record_body(key, record).map_err(|e| StoreError::one(&path, e))?;
+        write_alone(&path, &seal(RECORD, &body)).map_err(|e| StoreError::io(&path, &e))?;
         self.drop_checkpoint(key);
         Ok(())
     }
 
+    /// Removes what a bench that was killed right after it wrote the record of `key` left behind.
+    pub fn tidy(&self, key: &Key) {
+        let left = LEFTOVERS.iter().chain(&[("locks", "lock")]);
+        let mut left = left.map(|(folder, extension)| self.path(folder, key, extension));
+        // Another bench that holds the lock tidies itself.
+        if left.any(|path| path.exists())
+            && let Ok(Some(lock)) = self.lock(key)
+        {
+            self.drop_checkpoint(key);
+            lock.remove();
+        }
+    }
+
     /// The checkpoint of a run in progress.
     pub fn checkpoint(&self, key: &Key, warn: Warn<'_>) -> Option<Vec<u8>> {
-        self.body(CHECKPOINT, &self.path("checkpoints", key, CHECKPOINT), warn)
+        self.owned(&self.path("checkpoints", key, CHECKPOINT), &key.name(), warn)
     }
 
     /// Replaces the checkpoint of a run in progress.
     ///
     /// # Errors
     /// One line.
-    pub fn keep_checkpoint(&self, key: &Key, bytes: &[u8]) -> Result<(), String> {
-        let path = self.path("checkpoints", key, CHECKPOINT);
-        write_alone(&path, &seal(CHECKPOINT, bytes)).map_err(|e| format!("{}: {e}", path.display()))
+    pub fn keep_checkpoint(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        write_owned(&self.path("checkpoints", key, CHECKPOINT), &key.name(), bytes)
     }
 
     /// The checkpoint of a run at `step` from which other runs start.
     pub fn kept(&self, key: &Key, step: u64, warn: Warn<'_>) -> Option<Vec<u8>> {
-        self.body(CHECKPOINT, &self.kept_path(key, step), warn)
+        self.owned(&self.kept_path(key, step), &kept_name(key, step), warn)
     }
 
     /// Keeps a checkpoint from which other runs start.
     ///
     /// # Errors
     /// One line.
-    pub fn keep_for_others(&self, key: &Key, step: u64, bytes: &[u8]) -> Result<(), String> {
-        let path = self.kept_path(key, step);
-        write_alone(&path, &seal(CHECKPOINT, bytes)).map_err(|e| format!("{}: {e}", path.display()))
+    pub fn keep_for_others(&self, key: &Key, step: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        write_owned(&self.kept_path(key, step), &kept_name(key, step), bytes)
     }
 
     fn kept_path(&self, key: &Key, step: u64) -> PathBuf {
-        self.root.join("kept").join(format!("{}-{step}.{CHECKPOINT}", key.name()))
+        self.root.join("kept").join(format!("{}.{CHECKPOINT}", kept_name(key, step)))
     }
 
     /// Renames a checkpoint that the trainer does not take.
@@ -158,8 +175,8 @@ impl Store {
 
     /// Forgets the checkpoint of a finished run.
     pub fn drop_checkpoint(&self, key: &Key) {
-        for extension in [CHECKPOINT, "checkpoint.tmp"] {
-            let _ = fs::remove_file(self.path("checkpoints", key, extension));
+        for (folder, extension) in LEFTOVERS {
+            let _ = fs::remove_file(self.path(folder, key, extension));
         }
     }
 
@@ -167,9 +184,9 @@ impl Store {
     ///
     /// # Errors
     /// One line.
-    pub fn lock(&self, key: &Key) -> Result<Option<RunLock>, String> {
+    pub fn lock(&self, key: &Key) -> Result<Option<RunLock>, StoreError> {
         let path = self.path("locks", key, "lock");
-        RunLock::take(&path).map_err(|e| format!("{}: {e}", path.display()))
+        RunLock::take(&path).map_err(|e| StoreError::io(&path, &e))
     }
 
     /// What this machine did lately on `class` (device and SIMD path).
@@ -177,9 +194,12 @@ impl Store {
         Throughput::load(&self.throughput_path(class))
     }
 
-    /// Keeps what this machine did.
+    /// Keeps what this machine did. Where another bench does so now, its measurement is as good.
     pub fn keep_throughput(&self, class: &str, measured: Throughput) {
-        measured.save(&self.throughput_path(class));
+        // This lock's file stays: there is no record by which a late holder of a removed file would know.
+        if let Ok(Some(_lock)) = RunLock::take(&self.root.join("locks/throughput.lock")) {
+            measured.save(&self.throughput_path(class));
+        }
     }
 
     fn throughput_path(&self, class: &str) -> PathBuf {
@@ -188,6 +208,15 @@ impl Store {
 
     fn path(&self, folder: &str, key: &Key, extension: &str) -> PathBuf {
         self.root.join(folder).join(format!("{}.{extension}", key.name()))
+    }
+
+    fn owned(&self, path: &Path, owner: &str, warn: Warn<'_>) -> Option<Vec<u8>> {
+        let body = self.body(CHECKPOINT, path, warn)?;
+        let own = body.strip_prefix(owner.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
+        if own.is_none() {
+            aside(path, "a checkpoint of another run", warn);
+        }
+        own.map(<[u8]>::to_vec)
     }
 
     fn body(&self, kind: &str, path: &Path, warn: Warn<'_>) -> Option<Vec<u8>> {
@@ -207,6 +236,17 @@ impl Store {
             }
         }
     }
+}
+
+/// The name of a checkpoint from which other runs start.
+fn kept_name(key: &Key, step: u64) -> String {
+    format!("{}-{step}", key.name())
+}
+
+/// A checkpoint says first whose it is: its own bytes are the trainer's.
+fn write_owned(path: &Path, owner: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let body = [owner.as_bytes(), b"\n", bytes].concat();
+    write_alone(path, &seal(CHECKPOINT, &body)).map_err(|e| StoreError::io(path, &e))
 }
 
 fn aside(path: &Path, why: &str, warn: Warn<'_>) {

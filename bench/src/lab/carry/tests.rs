@@ -4,7 +4,7 @@ use super::*;
 use crate::lab::workers::Workers;
 use crate::store::Store;
 use crate::store::key::tests::conditions;
-use crate::testing::{Fake, Lines, run};
+use crate::testing::{Fake, Lines, run, still};
 use preheat_suites::registry::Scalar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,6 +52,7 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
         work: &fake,
         jobs: 2,
         checkpoint_every: Duration::from_secs(5),
+        clock: &still,
         stop: &stop,
         progress: &lines,
         environment: &BTreeMap::new(),
