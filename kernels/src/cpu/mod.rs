@@ -10,6 +10,7 @@ mod loss;
 mod norm;
 mod reduce;
 pub(crate) mod simd;
+mod softmax;
 mod update;
 
 pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};
