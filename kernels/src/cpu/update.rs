@@ -1,17 +1,22 @@
-//! Update expressions, interpreted instruction by instruction over blocks that stay in the first-level cache.
+//! Update expressions, interpreted over blocks of a few vectors.
+//!
+//! The program (`update/program.rs`) is for a machine with one accumulator: a block that stays in vector
+//! registers from op to op. Other operands come straight from the buffers, or from slots in the
+//! first-level cache, and results go straight to their buffers where they may.
+
+mod program;
+
+use std::ops::Range;
 
 use super::Simd;
-use super::simd::{Isa, Span, dispatch, each_vector};
+use super::simd::{Isa, Plain, dispatch};
 use crate::ops::Ops;
 use crate::reference::Reference;
-use crate::update::{Instr, Reg, UpdateExpr};
+use crate::update::UpdateExpr;
+use program::{BLOCK, Code, GRAD, Large, NOWHERE, Op, PARAM, Place, Program, STATES, Slot, Small};
 
-/// Vectors of a block: enough to pay for reading an instruction.
+/// Vectors of a block: enough to pay for reading an op and to hide its latency.
 const VECTORS: usize = 8;
-/// Values alive at once. An expression with more goes to the reference.
-const SLOTS: usize = 64;
-/// Instructions of an expression. A longer one goes to the reference.
-const INSTRUCTIONS: usize = 256;
 
 /// Evaluates `expr` over all elements; see [`Ops::update`].
 pub(super) fn update(
@@ -23,170 +28,146 @@ pub(super) fn update(
     grad: &[f32],
     states: &mut [&mut [f32]],
 ) {
-    match Slots::assign(expr) {
-        Some(slots) => interpret(simd, &Program { expr, slots, scalars, grad_scale }, param, grad, states),
+    if simd == Simd::Scalar {
+        return Reference.update(expr, scalars, grad_scale, param, grad, states);
+    }
+    // An expression of the usual size needs no allocation.
+    let (mut small, mut large) = (Small::new(), None::<Large>);
+    let compiled = match Program::compile(expr, scalars, grad_scale, small.storage()) {
+        Some(program) => Some(program),
+        None => Program::compile(expr, scalars, grad_scale, large.insert(Large::new(expr)).storage()),
+    };
+    match compiled {
+        Some(Program { ops, slots }) => {
+            let mut memory = Memory { param, grad, states: &mut states[..expr.states], slots, start: 0, staged: false };
+            interpret(simd, ops, &mut memory);
+        }
         None => Reference.update(expr, scalars, grad_scale, param, grad, states),
     }
 }
 
-dispatch!(fn interpret(program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]])
-    = interpret_of, scalar Reference.update(program.expr, program.scalars, program.grad_scale, param, grad, states));
+dispatch!(fn interpret(ops: &[Op], memory: &mut Memory<'_, '_>) = interpret_of, scalar interpret_of(Plain, ops, memory));
 
-struct Program<'a> {
-    expr: &'a UpdateExpr,
-    slots: Slots,
-    scalars: &'a [f32],
-    grad_scale: Option<f32>,
+/// Everything that a place can name.
+struct Memory<'a, 's> {
+    param: &'a mut [f32],
+    grad: &'a [f32],
+    states: &'a mut [&'s mut [f32]],
+    slots: &'a mut [Slot],
+    /// The block's first element.
+    start: usize,
+    /// The buffers' blocks are in the slots of the same number.
+    staged: bool,
 }
 
-/// The slot of each instruction's result; a slot is used again once its value is dead.
-struct Slots([u8; INSTRUCTIONS]);
-
-/// The slot of a result that only the next instruction reads: it never leaves the vector registers.
-const FORWARDED: u8 = u8::MAX;
-
-impl Slots {
-    /// `None` where the expression has too many instructions or too many values alive.
-    fn assign(expr: &UpdateExpr) -> Option<Self> {
-        let n = expr.code.len();
-        if n > INSTRUCTIONS {
-            return None;
-        }
-        let mut last_use: [usize; INSTRUCTIONS] = std::array::from_fn(|at| at);
-        let mut kept = [false; INSTRUCTIONS];
-        let mut previous = n;
-        for (at, instr) in expr.code.iter().enumerate().filter(|(_, i)| !is_constant(i)) {
-            for r in instr.operands().map(|r| usize::from(r.0)) {
-                last_use[r] = at;
-                kept[r] |= r != previous;
-            }
-            previous = at;
-        }
-        for r in expr.new_states.iter().chain([&expr.param]).map(|r| usize::from(r.0)) {
-            last_use[r] = n;
-            kept[r] = true;
-        }
-        let mut slots = [FORWARDED; INSTRUCTIONS];
-        let mut busy_until = [0; SLOTS];
-        // Constants are written once, before the first block: they keep slots of their own.
-        for constants in [true, false] {
-            let wanted = |at: usize, i: &Instr| is_constant(i) == constants && kept[at];
-            for (at, _) in expr.code.iter().enumerate().filter(|(at, i)| wanted(*at, i)) {
-                // A result may take the place of an operand that is used here last.
-                let free = busy_until.iter().position(|until| *until <= at)?;
-                slots[at] = u8::try_from(free).ok()?;
-                busy_until[free] = if constants { usize::MAX } else { last_use[at] };
-            }
-        }
-        Some(Self(slots))
+impl Memory<'_, '_> {
+    /// The block of a buffer.
+    #[inline(always)]
+    fn range(&self, len: usize) -> Range<usize> {
+        self.start..self.start + len
     }
-
-    fn of(&self, r: Reg) -> usize {
-        usize::from(self.0[usize::from(r.0)])
+    #[inline(always)]
+    fn in_slot(&self, place: usize) -> bool {
+        self.staged || place >= usize::from(STATES) + self.states.len()
     }
-}
-
-fn is_constant(instr: &Instr) -> bool {
-    matches!(instr, Instr::Scalar(_) | Instr::Const(_))
+    #[inline(always)]
+    fn read(&self, place: Place, len: usize) -> &[f32] {
+        let at = usize::from(place);
+        match place {
+            _ if self.in_slot(at) => &self.slots[at].0[..len],
+            PARAM => &self.param[self.range(len)],
+            GRAD => &self.grad[self.range(len)],
+            _ => &self.states[at - usize::from(STATES)][self.range(len)],
+        }
+    }
+    #[inline(always)]
+    fn write(&mut self, place: Place, len: usize) -> &mut [f32] {
+        let (at, range) = (usize::from(place), self.range(len));
+        match place {
+            _ if self.in_slot(at) => &mut self.slots[at].0[..len],
+            PARAM => &mut self.param[range],
+            _ => &mut self.states[at - usize::from(STATES)][range],
+        }
+    }
+    /// Copies the buffers' last elements to their slots.
+    fn stage(&mut self) {
+        let range = self.start..self.param.len();
+        let states = self.states.iter().map(|s| &s[range.clone()]);
+        let buffers = [&self.param[range.clone()], &self.grad[range.clone()]].into_iter().chain(states);
+        for (slot, buffer) in self.slots.iter_mut().zip(buffers) {
+            slot.0[..range.len()].copy_from_slice(buffer);
+        }
+        self.staged = true;
+    }
+    /// Copies the slots of a short block back.
+    fn unstage(&mut self) {
+        let range = self.start..self.param.len();
+        self.param[range.clone()].copy_from_slice(&self.slots[usize::from(PARAM)].0[..range.len()]);
+        for (state, slot) in self.states.iter_mut().zip(&self.slots[usize::from(STATES)..]) {
+            state[range.clone()].copy_from_slice(&slot.0[..range.len()]);
+        }
+    }
 }
 
 #[inline(always)]
-fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]]) {
-    let Program { expr, slots, scalars, grad_scale } = program;
-    let mut regs = [[s.splat(0.0); VECTORS]; SLOTS];
-    for (instr, &slot) in expr.code.iter().zip(&slots.0).filter(|(_, slot)| **slot != FORWARDED) {
-        match *instr {
-            Instr::Scalar(i) => regs[usize::from(slot)] = [s.splat(scalars[usize::from(i)]); VECTORS],
-            Instr::Const(x) => regs[usize::from(slot)] = [s.splat(x); VECTORS],
-            _ => {}
+fn interpret_of<S: Isa>(s: S, ops: &[Op], memory: &mut Memory<'_, '_>) {
+    const { assert!(VECTORS * S::WIDTH <= BLOCK) };
+    let len = VECTORS * S::WIDTH;
+    let n = memory.param.len();
+    while memory.start < n {
+        if n - memory.start < len {
+            memory.stage();
         }
-    }
-    let n = param.len();
-    let mut start = 0;
-    while start < n {
-        let block = start..n.min(start + VECTORS * S::WIDTH);
-        // The previous instruction's result, in vector registers.
-        let mut last = [s.splat(0.0); VECTORS];
-        for (instr, &slot) in expr.code.iter().zip(&slots.0) {
-            match *instr {
-                Instr::Scalar(_) | Instr::Const(_) => continue,
-                Instr::Param => last = load(s, &param[block.clone()]),
-                Instr::State(i) => last = load(s, &states[usize::from(i)][block.clone()]),
-                Instr::Grad => {
-                    last = load(s, &grad[block.clone()]);
-                    if let Some(scale) = *grad_scale {
-                        let scale = s.splat(scale);
-                        last.iter_mut().for_each(|g| *g = s.mul(*g, scale));
-                    }
+        let mut x = [s.splat(0.0); VECTORS];
+        for op in ops {
+            x = execute(s, op, memory, x);
+            if op.store != NOWHERE {
+                let to = memory.write(op.store, len);
+                for (v, x) in x.into_iter().enumerate() {
+                    s.store(&mut to[v * S::WIDTH..], x);
                 }
-                _ => execute(s, instr, slots, &regs, &mut last),
-            }
-            if slot != FORWARDED {
-                regs[usize::from(slot)] = last;
             }
         }
-        store(s, &mut param[block.clone()], &regs[slots.of(expr.param)]);
-        for (state, &reg) in states.iter_mut().zip(&expr.new_states) {
-            store(s, &mut state[block.clone()], &regs[slots.of(reg)]);
+        if memory.staged {
+            memory.unstage();
         }
-        start += VECTORS * S::WIDTH;
+        memory.start += len;
     }
 }
 
-/// A block of a buffer; the last one may be short.
+/// One op on a block.
 #[inline(always)]
-fn load<S: Isa>(s: S, from: &[f32]) -> [S::F; VECTORS] {
-    let mut to = [s.splat(0.0); VECTORS];
-    if from.len() == VECTORS * S::WIDTH {
-        // Constant places, so that the block stays in vector registers.
-        for (v, to) in to.iter_mut().enumerate() {
-            *to = s.load(&from[v * S::WIDTH..]);
-        }
-        return to;
-    }
-    let mut short = to;
-    each_vector!(S, from.len(), |at, span| {
-        short[at / S::WIDTH] = span.load(s, from, at);
-    });
-    short
-}
-
-#[inline(always)]
-fn store<S: Isa>(s: S, to: &mut [f32], from: &[S::F; VECTORS]) {
-    each_vector!(S, to.len(), |at, span| {
-        span.store(s, to, at, from[at / S::WIDTH]);
-    });
-}
-
-/// One instruction on a block, from its operands' slots or the previous result. Lanes beyond the end of the
-/// parameters hold whatever they hold: they are never stored.
-#[inline(always)]
-fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, regs: &[[S::F; VECTORS]; SLOTS], last: &mut [S::F; VECTORS]) {
+fn execute<S: Isa>(s: S, op: &Op, memory: &Memory<'_, '_>, mut x: [S::F; VECTORS]) -> [S::F; VECTORS] {
     macro_rules! each {
-        ($($v:ident),* => $value:expr) => {{
-            $(let $v = slots.of($v);)*
-            $(let $v = if $v == usize::from(FORWARDED) { *last } else { regs[$v] };)*
-            for at in 0..VECTORS {
-                $(let $v = $v[at];)*
-                last[at] = $value;
+        ($x:ident $(, $operand:ident)* => $value:expr) => {{
+            $(let $operand = memory.read(op.$operand, VECTORS * S::WIDTH);)*
+            for v in 0..VECTORS {
+                $(let $operand = s.load(&$operand[v * S::WIDTH..]);)*
+                let $x = x[v];
+                x[v] = $value;
             }
         }};
     }
-    match *instr {
-        Instr::Add(a, b) => each!(a, b => s.add(a, b)),
-        Instr::Sub(a, b) => each!(a, b => s.sub(a, b)),
-        Instr::Mul(a, b) => each!(a, b => s.mul(a, b)),
-        Instr::Div(a, b) => each!(a, b => s.div(a, b)),
-        Instr::Fma(a, b, c) => each!(a, b, c => s.fma(a, b, c)),
-        Instr::Sqrt(a) => each!(a => s.sqrt(a)),
-        Instr::Neg(a) => each!(a => s.neg(a)),
-        Instr::Abs(a) => each!(a => s.abs(a)),
-        Instr::Max(a, b) => each!(a, b => s.max(a, b)),
-        Instr::Min(a, b) => each!(a, b => s.min(a, b)),
-        Instr::Sign(a) => each!(a => sign(s, a)),
-        // Inputs are in their slots already.
-        Instr::Param | Instr::Grad | Instr::State(_) | Instr::Scalar(_) | Instr::Const(_) => {}
+    match op.code {
+        Code::Load => each!(_x, a => a),
+        Code::Add => each!(x, a => s.add(x, a)),
+        Code::Sub => each!(x, a => s.sub(x, a)),
+        Code::SubFrom => each!(x, a => s.sub(a, x)),
+        Code::Mul => each!(x, a => s.mul(x, a)),
+        Code::Div => each!(x, a => s.div(x, a)),
+        Code::DivInto => each!(x, a => s.div(a, x)),
+        Code::FmaTimes => each!(x, a, b => s.fma(x, a, b)),
+        Code::FmaPlus => each!(x, a, b => s.fma(a, b, x)),
+        Code::Sqrt => each!(x => s.sqrt(x)),
+        Code::Neg => each!(x => s.neg(x)),
+        Code::Abs => each!(x => s.abs(x)),
+        Code::Max => each!(x, a => s.max(x, a)),
+        Code::MaxOf => each!(x, a => s.max(a, x)),
+        Code::Min => each!(x, a => s.min(x, a)),
+        Code::MinOf => each!(x, a => s.min(a, x)),
+        Code::Sign => each!(x => sign(s, x)),
     }
+    x
 }
 
 #[inline(always)]

@@ -1,0 +1,381 @@
+//! An update expression as a program for a machine with one accumulator.
+
+use crate::update::{Instr, Reg, UpdateExpr};
+
+/// Elements of the longest block.
+pub(super) const BLOCK: usize = 128;
+
+/// A block of one value.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(super) struct Slot(pub(super) [f32; BLOCK]);
+
+/// Where a block of an operand lies: the parameters, the gradient, a state, or, after the last state, a slot.
+pub(super) type Place = u16;
+
+pub(super) const PARAM: Place = 0;
+pub(super) const GRAD: Place = 1;
+/// The first state.
+pub(super) const STATES: Place = 2;
+/// No place: the value is read from the accumulator only.
+pub(super) const NOWHERE: Place = u16::MAX;
+
+/// What an op makes of the accumulator x and the operands a and b.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Code {
+    /// a
+    Load,
+    /// x + a
+    Add,
+    /// x − a
+    Sub,
+    /// a − x
+    SubFrom,
+    /// x · a
+    Mul,
+    /// x / a
+    Div,
+    /// a / x
+    DivInto,
+    /// x · a + b
+    FmaTimes,
+    /// a · b + x
+    FmaPlus,
+    /// √x
+    Sqrt,
+    /// −x
+    Neg,
+    /// |x|
+    Abs,
+    /// if a > x { a } else { x }
+    Max,
+    /// if x > a { x } else { a }
+    MaxOf,
+    /// if a < x { a } else { x }
+    Min,
+    /// if x < a { x } else { a }
+    MinOf,
+    /// −1, 0 or 1
+    Sign,
+}
+
+/// One op; its result stays in the accumulator and is also written to `store`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Op {
+    pub(super) code: Code,
+    pub(super) a: Place,
+    pub(super) b: Place,
+    pub(super) store: Place,
+}
+
+/// What is known of an instruction's value.
+#[derive(Clone, Copy)]
+pub(super) struct Value {
+    /// Some result needs it.
+    live: bool,
+    /// It must outlive the accumulator.
+    kept: bool,
+    /// The last instruction that reads it.
+    last_use: u16,
+    home: Place,
+}
+
+/// Read when all instructions are done.
+const END: u16 = u16::MAX;
+
+/// Memory for a program and what it runs on.
+pub(super) struct Storage<'a> {
+    values: &'a mut [Value],
+    ops: &'a mut [Op],
+    slots: &'a mut [Slot],
+    /// For each slot the last instruction that reads its value.
+    busy_until: &'a mut [u16],
+}
+
+const VALUE: Value = Value { live: false, kept: false, last_use: 0, home: NOWHERE };
+const OP: Op = Op { code: Code::Load, a: NOWHERE, b: NOWHERE, store: NOWHERE };
+
+/// Storage on the stack, enough for an optimizer.
+pub(super) struct Small {
+    values: [Value; 96],
+    ops: [Op; 256],
+    slots: [Slot; 32],
+    busy_until: [u16; 32],
+}
+
+impl Small {
+    pub(super) fn new() -> Self {
+        let slots = std::array::from_fn(|_| Slot([0.0; BLOCK]));
+        Self { values: [VALUE; 96], ops: [OP; 256], slots, busy_until: [0; 32] }
+    }
+    pub(super) fn storage(&mut self) -> Storage<'_> {
+        let Self { values, ops, slots, busy_until } = self;
+        Storage { values, ops, slots, busy_until }
+    }
+}
+
+/// Storage for any expression.
+pub(super) struct Large {
+    values: Vec<Value>,
+    ops: Vec<Op>,
+    slots: Vec<Slot>,
+    busy_until: Vec<u16>,
+}
+
+impl Large {
+    pub(super) fn new(expr: &UpdateExpr) -> Self {
+        let (n, places) = (expr.code.len(), expr.code.len() + expr.states + 3);
+        let slots = vec![Slot([0.0; BLOCK]); places];
+        Self { values: vec![VALUE; n], ops: vec![OP; 2 * n + 4 * places], slots, busy_until: vec![0; places] }
+    }
+    pub(super) fn storage(&mut self) -> Storage<'_> {
+        let Self { values, ops, slots, busy_until } = self;
+        Storage { values, ops, slots, busy_until }
+    }
+}
+
+/// A program, and its slots with the constants written.
+pub(super) struct Program<'a> {
+    pub(super) ops: &'a [Op],
+    pub(super) slots: &'a mut [Slot],
+}
+
+impl<'a> Program<'a> {
+    /// `None` where the storage is too small.
+    pub(super) fn compile(
+        expr: &'a UpdateExpr,
+        scalars: &[f32],
+        grad_scale: Option<f32>,
+        storage: Storage<'a>,
+    ) -> Option<Self> {
+        let Storage { values, ops, slots, busy_until } = storage;
+        let values = values.get_mut(..expr.code.len())?;
+        let first_grad = expr.code.iter().position(|i| *i == Instr::Grad).unwrap_or(0);
+        let mut c = Compiler { expr, first_grad, scale: None, values, ops, len: 0, slots, busy_until };
+        // The first places are the buffers'; a short block is copied to the slots of the same number.
+        c.busy_until.get_mut(..usize::from(STATES) + expr.states)?.fill(END);
+        if let Some(scale) = grad_scale {
+            c.scale = Some(c.constant(scale)?);
+        }
+        c.mark_live();
+        c.mark_kept();
+        c.settle_inputs(scalars)?;
+        c.settle_results()?;
+        let mut accumulator = None;
+        for at in 0..expr.code.len() {
+            if c.is_computed(at) {
+                c.emit(at, accumulator)?;
+                accumulator = Some(at);
+            }
+        }
+        for (to, r) in results(expr) {
+            let home = c.home(r);
+            if home != to {
+                c.push(Code::Load, home, NOWHERE)?;
+                c.store(to);
+            }
+        }
+        let Compiler { ops, len, slots, .. } = c;
+        Some(Self { ops: &ops[..len], slots })
+    }
+}
+
+/// The buffers that are written, with their new contents.
+fn results(expr: &UpdateExpr) -> impl Iterator<Item = (Place, Reg)> {
+    let states = (STATES..).zip(expr.new_states.iter().copied());
+    std::iter::once((PARAM, expr.param)).chain(states)
+}
+
+struct Compiler<'a> {
+    expr: &'a UpdateExpr,
+    /// The instruction that stands for all that read the gradient.
+    first_grad: usize,
+    /// Where the gradient's scale is, if it has one.
+    scale: Option<Place>,
+    values: &'a mut [Value],
+    ops: &'a mut [Op],
+    len: usize,
+    slots: &'a mut [Slot],
+    busy_until: &'a mut [u16],
+}
+
+impl Compiler<'_> {
+    fn index(&self, r: Reg) -> usize {
+        let at = usize::from(r.0);
+        if self.expr.code[at] == Instr::Grad { self.first_grad } else { at }
+    }
+
+    fn home(&self, r: Reg) -> Place {
+        self.values[self.index(r)].home
+    }
+
+    /// The buffer that an instruction reads, where it does nothing else.
+    fn input(&self, at: usize) -> Option<Place> {
+        match self.expr.code[at] {
+            Instr::Param => Some(PARAM),
+            Instr::Grad if self.scale.is_none() => Some(GRAD),
+            Instr::State(i) => Some(STATES + Place::from(i)),
+            _ => None,
+        }
+    }
+
+    /// Whether an instruction takes a place in the program.
+    fn is_computed(&self, at: usize) -> bool {
+        let constant = matches!(self.expr.code[at], Instr::Scalar(_) | Instr::Const(_));
+        self.values[at].live && !constant && self.input(at).is_none()
+    }
+
+    fn mark_live(&mut self) {
+        let expr = self.expr;
+        for (_, r) in results(expr) {
+            self.values[self.index(r)].live = true;
+        }
+        for (at, instr) in expr.code.iter().enumerate().rev() {
+            if self.values[at].live {
+                for r in instr.operands() {
+                    self.values[self.index(r)].live = true;
+                }
+            }
+        }
+    }
+
+    fn mark_kept(&mut self) {
+        let expr = self.expr;
+        let mut accumulator = None;
+        for (at, instr) in expr.code.iter().enumerate() {
+            if !self.is_computed(at) {
+                continue;
+            }
+            for r in instr.operands() {
+                let times = instr.operands().filter(|o| self.index(*o) == self.index(r)).count();
+                let operand = self.index(r);
+                let value = &mut self.values[operand];
+                value.kept |= accumulator != Some(operand) || times > 1;
+                value.last_use = at as u16;
+            }
+            accumulator = Some(at);
+        }
+        for (_, r) in results(expr) {
+            let value = &mut self.values[self.index(r)];
+            value.kept = true;
+            value.last_use = END;
+        }
+    }
+
+    /// Homes of what is not computed. An input that becomes another buffer's contents is copied first.
+    fn settle_inputs(&mut self, scalars: &[f32]) -> Option<()> {
+        for (at, instr) in self.expr.code.iter().enumerate() {
+            if !self.values[at].live {
+                continue;
+            }
+            self.values[at].home = match *instr {
+                Instr::Scalar(i) => self.constant(scalars[usize::from(i)])?,
+                Instr::Const(x) => self.constant(x)?,
+                _ => self.input(at).unwrap_or(NOWHERE),
+            };
+        }
+        Some(())
+    }
+    /// A computed result lives in its buffer, unless the buffer's old contents are read later.
+    fn settle_results(&mut self) -> Option<()> {
+        for (to, r) in results(self.expr) {
+            let at = self.index(r);
+            match self.input(at) {
+                Some(from) if from != to && self.values[at].home == from => {
+                    // Copied before any buffer is written.
+                    self.push(Code::Load, from, NOWHERE)?;
+                    let slot = self.slot(0, END)?;
+                    self.store(slot);
+                    self.values[at].home = slot;
+                }
+                None if self.values[at].home == NOWHERE => {
+                    let mut readers = (0..self.values.len()).filter(|i| self.input(*i) == Some(to));
+                    if readers.all(|i| usize::from(self.values[i].last_use) <= at) {
+                        self.values[at].home = to;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    /// A slot for a value that is written by instruction `at` and read until `until`.
+    fn slot(&mut self, at: u16, until: u16) -> Option<Place> {
+        // A result may take the place of an operand that is used here last.
+        let free = self.busy_until.iter().position(|busy| *busy <= at)?;
+        self.busy_until[free] = until;
+        Place::try_from(free).ok()
+    }
+
+    fn constant(&mut self, x: f32) -> Option<Place> {
+        let place = self.slot(0, END)?;
+        self.slots[usize::from(place)].0.fill(x);
+        Some(place)
+    }
+
+    fn push(&mut self, code: Code, a: Place, b: Place) -> Option<()> {
+        *self.ops.get_mut(self.len)? = Op { code, a, b, store: NOWHERE };
+        self.len += 1;
+        Some(())
+    }
+
+    /// Writes the last op's result to a place as well.
+    fn store(&mut self, to: Place) {
+        self.ops[self.len - 1].store = to;
+    }
+
+    /// The ops of instruction `at`, the accumulator holding the value of `accumulator`.
+    fn emit(&mut self, at: usize, accumulator: Option<usize>) -> Option<()> {
+        let held = |r: Reg| accumulator == Some(self.index(r));
+        match self.expr.code[at] {
+            Instr::Add(a, b) if held(b) => self.push(Code::Add, self.home(a), NOWHERE),
+            Instr::Mul(a, b) if held(b) => self.push(Code::Mul, self.home(a), NOWHERE),
+            Instr::Sub(a, b) if held(b) && !held(a) => self.push(Code::SubFrom, self.home(a), NOWHERE),
+            Instr::Div(a, b) if held(b) && !held(a) => self.push(Code::DivInto, self.home(a), NOWHERE),
+            Instr::Max(a, b) if held(b) && !held(a) => self.push(Code::MaxOf, self.home(a), NOWHERE),
+            Instr::Min(a, b) if held(b) && !held(a) => self.push(Code::MinOf, self.home(a), NOWHERE),
+            Instr::Fma(a, b, c) if held(c) => self.push(Code::FmaPlus, self.home(a), self.home(b)),
+            Instr::Fma(a, b, c) if held(b) => self.push(Code::FmaTimes, self.home(a), self.home(c)),
+            Instr::Grad => {
+                self.push(Code::Load, GRAD, NOWHERE)?;
+                self.push(Code::Mul, self.scale?, NOWHERE)
+            }
+            instr => {
+                let mut operands = instr.operands();
+                let first = operands.next()?;
+                if !held(first) {
+                    self.push(Code::Load, self.home(first), NOWHERE)?;
+                }
+                let mut place = || operands.next().map_or(NOWHERE, |r| self.home(r));
+                let (a, b) = (place(), place());
+                self.push(code_of(instr)?, a, b)
+            }
+        }?;
+        if self.values[at].kept {
+            if self.values[at].home == NOWHERE {
+                self.values[at].home = self.slot(at as u16, self.values[at].last_use)?;
+            }
+            self.store(self.values[at].home);
+        }
+        Some(())
+    }
+}
+
+/// The op whose accumulator is the instruction's first operand.
+fn code_of(instr: Instr) -> Option<Code> {
+    Some(match instr {
+        Instr::Param | Instr::Grad | Instr::State(_) | Instr::Scalar(_) | Instr::Const(_) => return None,
+        Instr::Add(..) => Code::Add,
+        Instr::Sub(..) => Code::Sub,
+        Instr::Mul(..) => Code::Mul,
+        Instr::Div(..) => Code::Div,
+        Instr::Fma(..) => Code::FmaTimes,
+        Instr::Sqrt(_) => Code::Sqrt,
+        Instr::Neg(_) => Code::Neg,
+        Instr::Abs(_) => Code::Abs,
+        Instr::Max(..) => Code::Max,
+        Instr::Min(..) => Code::Min,
+        Instr::Sign(_) => Code::Sign,
+    })
+}
