@@ -1,5 +1,7 @@
 //! An update expression as a program for a machine with one accumulator.
 
+use std::ptr::null_mut;
+
 use crate::update::{Instr, Reg, UpdateExpr};
 
 /// Elements of the longest block.
@@ -20,51 +22,58 @@ pub(super) const STATES: Place = 2;
 /// No place: the value is read from the accumulator only.
 pub(super) const NOWHERE: Place = u16::MAX;
 
-/// What an op makes of the accumulator x and the operands a and b.
+/// What an op makes of its operands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Code {
     /// a
-    Load,
-    /// x + a
+    Copy,
+    /// a + b
     Add,
-    /// x − a
+    /// a − b
     Sub,
-    /// a − x
-    SubFrom,
-    /// x · a
+    /// a · b
     Mul,
-    /// x / a
+    /// a / b
     Div,
-    /// a / x
-    DivInto,
-    /// x · a + b
-    FmaTimes,
-    /// a · b + x
-    FmaPlus,
-    /// √x
+    /// a · b + c
+    Fma,
+    /// √a
     Sqrt,
-    /// −x
+    /// −a
     Neg,
-    /// |x|
+    /// |a|
     Abs,
-    /// if a > x { a } else { x }
+    /// if b > a { b } else { a }
     Max,
-    /// if x > a { x } else { a }
-    MaxOf,
-    /// if a < x { a } else { x }
+    /// if b < a { b } else { a }
     Min,
-    /// if x < a { x } else { a }
-    MinOf,
     /// −1, 0 or 1
     Sign,
 }
 
-/// One op; its result stays in the accumulator and is also written to `store`.
+/// Where an op takes an operand from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// The accumulator.
+    Held,
+    /// The elements of a place.
+    Block,
+    /// The first element of a place, for all.
+    Splat,
+}
+
+/// A code with its operands' kinds as one number, so that reading an op is one jump.
+pub(super) const fn key(code: Code, kinds: [Kind; 3]) -> u16 {
+    ((code as u16) << 6) | ((kinds[0] as u16) << 4) | ((kinds[1] as u16) << 2) | kinds[2] as u16
+}
+
+/// One op. Its result stays in the accumulator.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Op {
-    pub(super) code: Code,
-    pub(super) a: Place,
-    pub(super) b: Place,
+    /// See [`key`]. Missing operands count as [`Kind::Held`].
+    pub(super) key: u16,
+    pub(super) operands: [Place; 3],
+    /// Where the result goes as well, if not [`NOWHERE`].
     pub(super) store: Place,
 }
 
@@ -90,10 +99,11 @@ pub(super) struct Storage<'a> {
     slots: &'a mut [Slot],
     /// For each slot the last instruction that reads its value.
     busy_until: &'a mut [u16],
+    places: &'a mut [*mut f32],
 }
 
 const VALUE: Value = Value { live: false, kept: false, last_use: 0, home: NOWHERE };
-const OP: Op = Op { code: Code::Load, a: NOWHERE, b: NOWHERE, store: NOWHERE };
+const OP: Op = Op { key: 0, operands: [0; 3], store: NOWHERE };
 
 /// Storage on the stack, enough for an optimizer.
 pub(super) struct Small {
@@ -101,16 +111,17 @@ pub(super) struct Small {
     ops: [Op; 256],
     slots: [Slot; 32],
     busy_until: [u16; 32],
+    places: [*mut f32; 32],
 }
 
 impl Small {
     pub(super) fn new() -> Self {
         let slots = std::array::from_fn(|_| Slot([0.0; BLOCK]));
-        Self { values: [VALUE; 96], ops: [OP; 256], slots, busy_until: [0; 32] }
+        Self { values: [VALUE; 96], ops: [OP; 256], slots, busy_until: [0; 32], places: [null_mut(); 32] }
     }
     pub(super) fn storage(&mut self) -> Storage<'_> {
-        let Self { values, ops, slots, busy_until } = self;
-        Storage { values, ops, slots, busy_until }
+        let Self { values, ops, slots, busy_until, places } = self;
+        Storage { values, ops, slots, busy_until, places }
     }
 }
 
@@ -120,17 +131,24 @@ pub(super) struct Large {
     ops: Vec<Op>,
     slots: Vec<Slot>,
     busy_until: Vec<u16>,
+    places: Vec<*mut f32>,
 }
 
 impl Large {
     pub(super) fn new(expr: &UpdateExpr) -> Self {
         let (n, places) = (expr.code.len(), expr.code.len() + expr.states + 3);
         let slots = vec![Slot([0.0; BLOCK]); places];
-        Self { values: vec![VALUE; n], ops: vec![OP; 2 * n + 4 * places], slots, busy_until: vec![0; places] }
+        Self {
+            values: vec![VALUE; n],
+            ops: vec![OP; 2 * n + 4 * places],
+            slots,
+            busy_until: vec![0; places],
+            places: vec![null_mut(); places],
+        }
     }
     pub(super) fn storage(&mut self) -> Storage<'_> {
-        let Self { values, ops, slots, busy_until } = self;
-        Storage { values, ops, slots, busy_until }
+        let Self { values, ops, slots, busy_until, places } = self;
+        Storage { values, ops, slots, busy_until, places }
     }
 }
 
@@ -138,6 +156,8 @@ impl Large {
 pub(super) struct Program<'a> {
     pub(super) ops: &'a [Op],
     pub(super) slots: &'a mut [Slot],
+    /// Room for the address of each place.
+    pub(super) places: &'a mut [*mut f32],
 }
 
 impl<'a> Program<'a> {
@@ -148,7 +168,7 @@ impl<'a> Program<'a> {
         grad_scale: Option<f32>,
         storage: Storage<'a>,
     ) -> Option<Self> {
-        let Storage { values, ops, slots, busy_until } = storage;
+        let Storage { values, ops, slots, busy_until, places } = storage;
         let values = values.get_mut(..expr.code.len())?;
         let first_grad = expr.code.iter().position(|i| *i == Instr::Grad).unwrap_or(0);
         let mut c = Compiler { expr, first_grad, scale: None, values, ops, len: 0, slots, busy_until };
@@ -171,12 +191,11 @@ impl<'a> Program<'a> {
         for (to, r) in results(expr) {
             let home = c.home(r);
             if home != to {
-                c.push(Code::Load, home, NOWHERE)?;
-                c.store(to);
+                c.copy(home, to)?;
             }
         }
         let Compiler { ops, len, slots, .. } = c;
-        Some(Self { ops: &ops[..len], slots })
+        Some(Self { ops: &ops[..len], slots, places })
     }
 }
 
@@ -219,10 +238,13 @@ impl Compiler<'_> {
         }
     }
 
+    fn is_constant(&self, at: usize) -> bool {
+        matches!(self.expr.code[at], Instr::Scalar(_) | Instr::Const(_))
+    }
+
     /// Whether an instruction takes a place in the program.
     fn is_computed(&self, at: usize) -> bool {
-        let constant = matches!(self.expr.code[at], Instr::Scalar(_) | Instr::Const(_));
-        self.values[at].live && !constant && self.input(at).is_none()
+        self.values[at].live && !self.is_constant(at) && self.input(at).is_none()
     }
 
     fn mark_live(&mut self) {
@@ -283,9 +305,8 @@ impl Compiler<'_> {
             match self.input(at) {
                 Some(from) if from != to && self.values[at].home == from => {
                     // Copied before any buffer is written.
-                    self.push(Code::Load, from, NOWHERE)?;
                     let slot = self.slot(0, END)?;
-                    self.store(slot);
+                    self.copy(from, slot)?;
                     self.values[at].home = slot;
                 }
                 None if self.values[at].home == NOWHERE => {
@@ -314,55 +335,83 @@ impl Compiler<'_> {
         Some(place)
     }
 
-    fn push(&mut self, code: Code, a: Place, b: Place) -> Option<()> {
-        *self.ops.get_mut(self.len)? = Op { code, a, b, store: NOWHERE };
+    fn push(&mut self, op: Op) -> Option<()> {
+        *self.ops.get_mut(self.len)? = op;
         self.len += 1;
         Some(())
     }
 
-    /// Writes the last op's result to a place as well.
-    fn store(&mut self, to: Place) {
-        self.ops[self.len - 1].store = to;
+    fn copy(&mut self, from: Place, to: Place) -> Option<()> {
+        let key = key(Code::Copy, [Kind::Block, Kind::Held, Kind::Held]);
+        self.push(Op { key, operands: [from, 0, 0], store: to })
     }
 
-    /// The ops of instruction `at`, the accumulator holding the value of `accumulator`.
+    /// The op of instruction `at`, the accumulator holding the value of `accumulator`.
     fn emit(&mut self, at: usize, accumulator: Option<usize>) -> Option<()> {
-        let held = |r: Reg| accumulator == Some(self.index(r));
-        match self.expr.code[at] {
-            Instr::Add(a, b) if held(b) => self.push(Code::Add, self.home(a), NOWHERE),
-            Instr::Mul(a, b) if held(b) => self.push(Code::Mul, self.home(a), NOWHERE),
-            Instr::Sub(a, b) if held(b) && !held(a) => self.push(Code::SubFrom, self.home(a), NOWHERE),
-            Instr::Div(a, b) if held(b) && !held(a) => self.push(Code::DivInto, self.home(a), NOWHERE),
-            Instr::Max(a, b) if held(b) && !held(a) => self.push(Code::MaxOf, self.home(a), NOWHERE),
-            Instr::Min(a, b) if held(b) && !held(a) => self.push(Code::MinOf, self.home(a), NOWHERE),
-            Instr::Fma(a, b, c) if held(c) => self.push(Code::FmaPlus, self.home(a), self.home(b)),
-            Instr::Fma(a, b, c) if held(b) => self.push(Code::FmaTimes, self.home(a), self.home(c)),
-            Instr::Grad => {
-                self.push(Code::Load, GRAD, NOWHERE)?;
-                self.push(Code::Mul, self.scale?, NOWHERE)
-            }
-            instr => {
-                let mut operands = instr.operands();
-                let first = operands.next()?;
-                if !held(first) {
-                    self.push(Code::Load, self.home(first), NOWHERE)?;
-                }
-                let mut place = || operands.next().map_or(NOWHERE, |r| self.home(r));
-                let (a, b) = (place(), place());
-                self.push(code_of(instr)?, a, b)
-            }
-        }?;
-        if self.values[at].kept {
+        let (code, operands) = self.operands(at, accumulator)?;
+        let kinds = operands.map(|operand| operand.0);
+        let store = if self.values[at].kept {
             if self.values[at].home == NOWHERE {
                 self.values[at].home = self.slot(at as u16, self.values[at].last_use)?;
             }
-            self.store(self.values[at].home);
+            self.values[at].home
+        } else {
+            NOWHERE
+        };
+        self.push(Op { key: key(code, runnable(code, kinds)), operands: operands.map(|operand| operand.1), store })
+    }
+
+    /// What an instruction does to which operands; of those that may change places the accumulator comes first.
+    fn operands(&self, at: usize, accumulator: Option<usize>) -> Option<(Code, [(Kind, Place); 3])> {
+        let (code, mut regs) = match self.expr.code[at] {
+            Instr::Grad => {
+                let operands = [(Kind::Block, GRAD), (Kind::Splat, self.scale?), MISSING];
+                return Some((Code::Mul, operands));
+            }
+            instr => {
+                let mut regs = instr.operands();
+                (code_of(instr)?, [regs.next(), regs.next(), regs.next()])
+            }
+        };
+        let held = |r: Option<Reg>| r.is_some_and(|r| accumulator == Some(self.index(r)));
+        let constant = |r: Option<Reg>| r.is_some_and(|r| self.is_constant(self.index(r)));
+        let swap = match code {
+            Code::Add | Code::Mul => held(regs[1]) || (constant(regs[0]) && !held(regs[0])),
+            Code::Fma => !held(regs[0]) && (held(regs[1]) || (constant(regs[1]))),
+            _ => false,
+        };
+        if swap {
+            regs.swap(0, 1);
         }
-        Some(())
+        let mut taken = false;
+        let operands = regs.map(|r| match r {
+            None => MISSING,
+            Some(_) if held(r) && !std::mem::replace(&mut taken, true) => (Kind::Held, 0),
+            Some(r) => (if constant(Some(r)) { Kind::Splat } else { Kind::Block }, self.home(r)),
+        });
+        Some((code, operands))
     }
 }
 
-/// The op whose accumulator is the instruction's first operand.
+const MISSING: (Kind, Place) = (Kind::Held, 0);
+
+/// The kinds nearest to `kinds` that the interpreter has; a constant's slot is filled, so it may be a block too.
+fn runnable(code: Code, [a, b, c]: [Kind; 3]) -> [Kind; 3] {
+    let block = |kind| if kind == Kind::Splat { Kind::Block } else { kind };
+    match (code, a, b) {
+        (Code::Fma, Kind::Held, _) => [a, b, c],
+        (Code::Fma, ..) => [a, block(b), block(c)],
+        (
+            Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Max | Code::Min,
+            Kind::Splat,
+            Kind::Block | Kind::Splat,
+        ) => [Kind::Block, b, c],
+        (Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Max | Code::Min, ..) => [a, b, c],
+        (Code::Copy | Code::Sqrt | Code::Neg | Code::Abs | Code::Sign, ..) => [block(a), b, c],
+    }
+}
+
+/// `None` for what needs no op.
 fn code_of(instr: Instr) -> Option<Code> {
     Some(match instr {
         Instr::Param | Instr::Grad | Instr::State(_) | Instr::Scalar(_) | Instr::Const(_) => return None,
@@ -370,7 +419,7 @@ fn code_of(instr: Instr) -> Option<Code> {
         Instr::Sub(..) => Code::Sub,
         Instr::Mul(..) => Code::Mul,
         Instr::Div(..) => Code::Div,
-        Instr::Fma(..) => Code::FmaTimes,
+        Instr::Fma(..) => Code::Fma,
         Instr::Sqrt(_) => Code::Sqrt,
         Instr::Neg(_) => Code::Neg,
         Instr::Abs(_) => Code::Abs,
