@@ -11,10 +11,10 @@ use super::simd::{Isa, Plain, dispatch};
 use crate::ops::Ops;
 use crate::reference::Reference;
 use crate::update::UpdateExpr;
-use program::{BLOCK, Code, Kind, Large, NOWHERE, Op, PARAM, Place, Program, STATES, Slot, Small, key};
+use program::{BLOCK, Code, Kind, Large, NOWHERE, Op, PARAM, Place, Program, STATES, Slot, Small, form, forms, kind};
 
 /// Vectors of a block: enough to pay for reading an op and to hide its latency.
-const VECTORS: usize = 4;
+const VECTORS: usize = 8;
 
 /// Evaluates `expr` over all elements; see [`Ops::update`].
 pub(super) fn update(
@@ -91,13 +91,14 @@ impl Memory<'_, '_> {
 #[inline(always)]
 fn interpret_of<S: Isa>(s: S, ops: &[Op], memory: &mut Memory<'_, '_>) {
     const { assert!(VECTORS * S::WIDTH <= BLOCK) };
-    let len = VECTORS * S::WIDTH;
-    let n = memory.param.len();
+    let (n, len, buffers) = (memory.param.len(), VECTORS * S::WIDTH, usize::from(STATES) + memory.states.len());
+    assert!(memory.grad.len() >= n && memory.states.iter().all(|s| s.len() >= n), "buffers as long as the parameters");
+    assert!(buffers <= memory.slots.len() && memory.places.len() == memory.slots.len(), "a slot for each place");
     let whole = n / len;
-    let buffers = usize::from(STATES) + memory.states.len();
     memory.point(0, false);
     for _ in 0..whole {
-        run(s, ops, memory.places);
+        // SAFETY: `whole` blocks fit into each buffer and a block into each slot; `memory` is borrowed mutably.
+        unsafe { run(s, ops, memory.places) };
         for place in &mut memory.places[..buffers] {
             *place = place.wrapping_add(len);
         }
@@ -105,18 +106,25 @@ fn interpret_of<S: Isa>(s: S, ops: &[Op], memory: &mut Memory<'_, '_>) {
     if whole * len < n {
         memory.stage(whole * len);
         memory.point(0, true);
-        run(s, ops, memory.places);
+        // SAFETY: all places are slots, and a block fits into each.
+        unsafe { run(s, ops, memory.places) };
         memory.unstage(whole * len);
     }
 }
 
 /// All ops on a block.
+///
+/// # Safety
+///
+/// Each place must point to [`VECTORS`] vectors that nothing else uses meanwhile.
 #[inline(always)]
-fn run<S: Isa>(s: S, ops: &[Op], places: &[*mut f32]) {
+unsafe fn run<S: Isa>(s: S, ops: &[Op], places: &[*mut f32]) {
     let mut x = [s.splat(0.0); VECTORS];
     for op in ops {
-        execute(s, op, places, &mut x);
+        // SAFETY: as promised.
+        unsafe { execute(s, op, places, &mut x) };
         if op.store != NOWHERE {
+            // SAFETY: as promised; no other slice is alive.
             let to = unsafe { std::slice::from_raw_parts_mut(places[usize::from(op.store)], VECTORS * S::WIDTH) };
             for (v, x) in x.into_iter().enumerate() {
                 s.store(&mut to[v * S::WIDTH..], x);
@@ -125,93 +133,95 @@ fn run<S: Isa>(s: S, ops: &[Op], places: &[*mut f32]) {
     }
 }
 
+/// The number of a form as a constant that a pattern may name.
+struct Number<const FORM: u16>;
+
+impl<const FORM: u16> Number<FORM> {
+    const VALUE: u16 = FORM;
+}
+
+const fn number(code: Code, kinds: [Kind; 3]) -> u16 {
+    form(code, kinds).expect("every form that is executed is in the table")
+}
+
+/// The first `len` elements of a place.
+///
+/// # Safety
+///
+/// The place must point to so many, and nothing may write them while the slice is alive.
 #[inline(always)]
-fn block(places: &[*mut f32], place: Place, len: usize) -> &[f32] {
-    unsafe { std::slice::from_raw_parts(places[usize::from(place)], len) }
-}
-
-/// [`program::key`] as a constant that a pattern may name.
-struct Key<const KEY: u16>;
-
-impl<const KEY: u16> Key<KEY> {
-    const VALUE: u16 = KEY;
-}
-
-/// An operand of the kind H (held), B (block) or S (splat): what is prepared once, and its vector `v`.
-macro_rules! prepare {
-    (H, $s:ident, $places:ident, $place:expr) => {
-        ()
-    };
-    (B, $s:ident, $places:ident, $place:expr) => {
-        block($places, $place, VECTORS * S::WIDTH)
-    };
-    (S, $s:ident, $places:ident, $place:expr) => {
-        $s.splat(block($places, $place, 1)[0])
-    };
-}
-macro_rules! vector {
-    (H, $s:ident, $x:ident, $prepared:ident, $v:ident) => {{
-        let () = $prepared;
-        $x[$v]
-    }};
-    (B, $s:ident, $x:ident, $prepared:ident, $v:ident) => {
-        $s.load(&$prepared[$v * S::WIDTH..])
-    };
-    (S, $s:ident, $x:ident, $prepared:ident, $v:ident) => {
-        $prepared
-    };
-}
-macro_rules! kind {
-    (H) => {
-        Kind::Held
-    };
-    (B) => {
-        Kind::Block
-    };
-    (S) => {
-        Kind::Splat
-    };
+unsafe fn block<'a>(places: &[*mut f32], place: Place, len: usize) -> &'a [f32] {
+    // SAFETY: as promised.
+    unsafe { std::slice::from_raw_parts(places[usize::from(place)].cast_const(), len) }
 }
 
 /// One op on a block.
+///
+/// # Safety
+///
+/// As for [`run`].
 #[inline(always)]
-fn execute<S: Isa>(s: S, op: &Op, places: &[*mut f32], x: &mut [S::F; VECTORS]) {
-    macro_rules! ops {
-        ($($code:ident $([$ka:tt $kb:tt $kc:tt])+ => |$a:ident, $b:ident, $c:ident| $value:expr;)+) => {
-            match op.key {
+unsafe fn execute<S: Isa>(s: S, op: &Op, places: &[*mut f32], x: &mut [S::F; VECTORS]) {
+    // What of an operand is the same for all vectors, and then its vector `v`.
+    macro_rules! prepare {
+        (H, $at:expr) => {
+            ()
+        };
+        (B, $at:expr) => {
+            // SAFETY: as promised; nothing is written while the slice is alive.
+            unsafe { block(places, op.operands[$at], VECTORS * S::WIDTH) }
+        };
+        (S, $at:expr) => {
+            // SAFETY: as above.
+            s.splat(unsafe { block(places, op.operands[$at], 1) }[0])
+        };
+    }
+    macro_rules! vector {
+        (H, $operand:ident, $v:ident) => {{
+            let () = $operand;
+            x[$v]
+        }};
+        (B, $operand:ident, $v:ident) => {
+            s.load(&$operand[$v * S::WIDTH..])
+        };
+        (S, $operand:ident, $v:ident) => {
+            $operand
+        };
+    }
+    macro_rules! execute {
+        ($($code:ident $([$a:tt $b:tt $c:tt])+;)+) => {
+            match op.form {
                 $($(
-                    <Key<{ key(Code::$code, [kind!($ka), kind!($kb), kind!($kc)]) }>>::VALUE => {
-                        let [a, b, c] = op.operands;
-                        let _ = (a, b, c);
-                        let $a = prepare!($ka, s, places, a);
-                        let $b = prepare!($kb, s, places, b);
-                        let $c = prepare!($kc, s, places, c);
+                    <Number<{ number(Code::$code, [kind!($a), kind!($b), kind!($c)]) }>>::VALUE => {
+                        let (a, b, c) = (prepare!($a, 0), prepare!($b, 1), prepare!($c, 2));
                         for v in 0..VECTORS {
-                            let $a = vector!($ka, s, x, $a, v);
-                            let $b = vector!($kb, s, x, $b, v);
-                            let $c = vector!($kc, s, x, $c, v);
-                            let _ = ($b, $c);
-                            x[v] = $value;
+                            x[v] = value(s, Code::$code, vector!($a, a, v), vector!($b, b, v), vector!($c, c, v));
                         }
                     }
                 )+)+
-                _ => unreachable!("an op of these kinds is not compiled"),
+                _ => unreachable!("only forms of the table are compiled"),
             }
         };
     }
-    ops! {
-        Copy [B H H] => |a, b, c| a;
-        Add [H B H] [H S H] [B S H] [B B H] => |a, b, c| s.add(a, b);
-        Mul [H B H] [H S H] [B S H] [B B H] => |a, b, c| s.mul(a, b);
-        Sub [H B H] [H S H] [B H H] [S H H] [B S H] [B B H] => |a, b, c| s.sub(a, b);
-        Div [H B H] [H S H] [B H H] [S H H] [B S H] [B B H] => |a, b, c| s.div(a, b);
-        Max [H B H] [H S H] [B H H] [S H H] [B S H] [B B H] => |a, b, c| s.max(a, b);
-        Min [H B H] [H S H] [B H H] [S H H] [B S H] [B B H] => |a, b, c| s.min(a, b);
-        Fma [H B B] [H S B] [H B S] [H S S] [B B H] [S B H] [B B B] [S B B] => |a, b, c| s.fma(a, b, c);
-        Sqrt [H H H] [B H H] => |a, b, c| s.sqrt(a);
-        Neg [H H H] [B H H] => |a, b, c| s.neg(a);
-        Abs [H H H] [B H H] => |a, b, c| s.abs(a);
-        Sign [H H H] [B H H] => |a, b, c| sign(s, a);
+    forms!(execute);
+}
+
+/// One op on a vector. The code is known when this is compiled.
+#[inline(always)]
+fn value<S: Isa>(s: S, code: Code, a: S::F, b: S::F, c: S::F) -> S::F {
+    match code {
+        Code::Copy => a,
+        Code::Add => s.add(a, b),
+        Code::Sub => s.sub(a, b),
+        Code::Mul => s.mul(a, b),
+        Code::Div => s.div(a, b),
+        Code::Fma => s.fma(a, b, c),
+        Code::Sqrt => s.sqrt(a),
+        Code::Neg => s.neg(a),
+        Code::Abs => s.abs(a),
+        Code::Max => s.max(a, b),
+        Code::Min => s.min(a, b),
+        Code::Sign => sign(s, a),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) enum Code {
 /// Where an op takes an operand from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// The accumulator.
+    /// The accumulator, or no operand.
     Held,
     /// The elements of a place.
     Block,
@@ -62,16 +62,64 @@ pub(super) enum Kind {
     Splat,
 }
 
-/// A code with its operands' kinds as one number, so that reading an op is one jump.
-pub(super) const fn key(code: Code, kinds: [Kind; 3]) -> u16 {
-    ((code as u16) << 6) | ((kinds[0] as u16) << 4) | ((kinds[1] as u16) << 2) | kinds[2] as u16
+/// Hands the forms that ops come in to a macro: each code with its operands' kinds, by their initials.
+macro_rules! forms {
+    ($then:ident) => {
+        $then! {
+            Copy [B H H];
+            Add [H B H] [H S H] [B S H] [B B H];
+            Mul [H B H] [H S H] [B S H] [B B H];
+            Sub [H B H] [H S H] [B H H] [S H H] [B S H] [B B H];
+            Div [H B H] [H S H] [B H H] [S H H] [B S H] [B B H];
+            Max [H B H] [H S H] [B H H] [S H H] [B S H] [B B H];
+            Min [H B H] [H S H] [B H H] [S H H] [B S H] [B B H];
+            Fma [H B B] [H S B] [H B S] [H S S] [B B H] [S B H] [B B B] [S B B];
+            Sqrt [H H H] [B H H];
+            Neg [H H H] [B H H];
+            Abs [H H H] [B H H];
+            Sign [H H H] [B H H];
+        }
+    };
+}
+macro_rules! kind {
+    (H) => {
+        Kind::Held
+    };
+    (B) => {
+        Kind::Block
+    };
+    (S) => {
+        Kind::Splat
+    };
+}
+macro_rules! table {
+    ($($code:ident $([$a:tt $b:tt $c:tt])+;)+) => {
+        &[$($((Code::$code, [kind!($a), kind!($b), kind!($c)])),+),+]
+    };
+}
+pub(super) use {forms, kind};
+
+const FORMS: &[(Code, [Kind; 3])] = forms!(table);
+
+/// The number of a form, if there is such a form.
+pub(super) const fn form(code: Code, kinds: [Kind; 3]) -> Option<u16> {
+    let [a, b, c] = kinds;
+    let mut at = 0;
+    while at < FORMS.len() {
+        let (other, [x, y, z]) = FORMS[at];
+        if code as u8 == other as u8 && a as u8 == x as u8 && b as u8 == y as u8 && c as u8 == z as u8 {
+            return Some(((code as u16) << 6) | ((a as u16) << 4) | ((b as u16) << 2) | c as u16);
+        }
+        at += 1;
+    }
+    None
 }
 
 /// One op. Its result stays in the accumulator.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Op {
-    /// See [`key`]. Missing operands count as [`Kind::Held`].
-    pub(super) key: u16,
+    /// See [`form`].
+    pub(super) form: u16,
     pub(super) operands: [Place; 3],
     /// Where the result goes as well, if not [`NOWHERE`].
     pub(super) store: Place,
@@ -103,21 +151,21 @@ pub(super) struct Storage<'a> {
 }
 
 const VALUE: Value = Value { live: false, kept: false, last_use: 0, home: NOWHERE };
-const OP: Op = Op { key: 0, operands: [0; 3], store: NOWHERE };
+const OP: Op = Op { form: 0, operands: [0; 3], store: NOWHERE };
 
 /// Storage on the stack, enough for an optimizer.
 pub(super) struct Small {
-    values: [Value; 96],
-    ops: [Op; 256],
-    slots: [Slot; 32],
-    busy_until: [u16; 32],
-    places: [*mut f32; 32],
+    values: [Value; 64],
+    ops: [Op; 128],
+    slots: [Slot; 24],
+    busy_until: [u16; 24],
+    places: [*mut f32; 24],
 }
 
 impl Small {
     pub(super) fn new() -> Self {
         let slots = std::array::from_fn(|_| Slot([0.0; BLOCK]));
-        Self { values: [VALUE; 96], ops: [OP; 256], slots, busy_until: [0; 32], places: [null_mut(); 32] }
+        Self { values: [VALUE; 64], ops: [OP; 128], slots, busy_until: [0; 24], places: [null_mut(); 24] }
     }
     pub(super) fn storage(&mut self) -> Storage<'_> {
         let Self { values, ops, slots, busy_until, places } = self;
@@ -233,7 +281,10 @@ impl Compiler<'_> {
         match self.expr.code[at] {
             Instr::Param => Some(PARAM),
             Instr::Grad if self.scale.is_none() => Some(GRAD),
-            Instr::State(i) => Some(STATES + Place::from(i)),
+            Instr::State(i) => {
+                assert!(usize::from(i) < self.expr.states, "an expression reads its own states");
+                Some(STATES + Place::from(i))
+            }
             _ => None,
         }
     }
@@ -342,8 +393,8 @@ impl Compiler<'_> {
     }
 
     fn copy(&mut self, from: Place, to: Place) -> Option<()> {
-        let key = key(Code::Copy, [Kind::Block, Kind::Held, Kind::Held]);
-        self.push(Op { key, operands: [from, 0, 0], store: to })
+        let form = form(Code::Copy, [Kind::Block, Kind::Held, Kind::Held])?;
+        self.push(Op { form, operands: [from, 0, 0], store: to })
     }
 
     /// The op of instruction `at`, the accumulator holding the value of `accumulator`.
@@ -358,7 +409,12 @@ impl Compiler<'_> {
         } else {
             NOWHERE
         };
-        self.push(Op { key: key(code, runnable(code, kinds)), operands: operands.map(|operand| operand.1), store })
+        // A constant's slot is filled, so that it can be a block where there is no form for it.
+        let blocks = kinds.map(|kind| if kind == Kind::Splat { Kind::Block } else { kind });
+        let form = form(code, kinds)
+            .or_else(|| form(code, [kinds[0], blocks[1], blocks[2]]))
+            .or_else(|| form(code, blocks))?;
+        self.push(Op { form, operands: operands.map(|operand| operand.1), store })
     }
 
     /// What an instruction does to which operands; of those that may change places the accumulator comes first.
@@ -394,22 +450,6 @@ impl Compiler<'_> {
 }
 
 const MISSING: (Kind, Place) = (Kind::Held, 0);
-
-/// The kinds nearest to `kinds` that the interpreter has; a constant's slot is filled, so it may be a block too.
-fn runnable(code: Code, [a, b, c]: [Kind; 3]) -> [Kind; 3] {
-    let block = |kind| if kind == Kind::Splat { Kind::Block } else { kind };
-    match (code, a, b) {
-        (Code::Fma, Kind::Held, _) => [a, b, c],
-        (Code::Fma, ..) => [a, block(b), block(c)],
-        (
-            Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Max | Code::Min,
-            Kind::Splat,
-            Kind::Block | Kind::Splat,
-        ) => [Kind::Block, b, c],
-        (Code::Add | Code::Sub | Code::Mul | Code::Div | Code::Max | Code::Min, ..) => [a, b, c],
-        (Code::Copy | Code::Sqrt | Code::Neg | Code::Abs | Code::Sign, ..) => [block(a), b, c],
-    }
-}
 
 /// `None` for what needs no op.
 fn code_of(instr: Instr) -> Option<Code> {
