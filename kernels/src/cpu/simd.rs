@@ -97,12 +97,27 @@ pub(crate) trait Isa: Copy + 'static {
     /// The nearest number of an integer.
     fn convert(self, a: Self::I) -> Self::F;
 
+    /// a·2^n, rounded once, for a in \[½, 2\] or NaN and n in −150..=129, given as a number and as an integer.
+    #[inline(always)]
+    fn times_power_of_two(self, a: Self::F, _n: Self::F, n_int: Self::I) -> Self::F {
+        // Two products, so that the only rounding below the normal numbers is the last.
+        let half = self.shr(n_int, 1);
+        let a = self.mul(a, power_of_two(self, half));
+        self.mul(a, power_of_two(self, self.sub_int(n_int, half)))
+    }
+
     /// `x` in each of the 32 lanes.
     fn block(self, x: f32) -> Self::Block;
     /// Sums 32 lanes by the tree 16, 8, 4, 2, 1 of [`crate::reference::fold_lanes`].
     fn fold(self, lanes: Self::Block) -> f32;
     /// The largest of 32 lanes, none of them NaN; of equal zeros either.
     fn fold_max(self, lanes: Self::Block) -> f32;
+}
+
+/// 2^n for n in −126..=127.
+#[inline(always)]
+pub(crate) fn power_of_two<S: Isa>(s: S, n: S::I) -> S::F {
+    s.number(s.shl(s.add_int(n, s.splat_int(127)), 23))
 }
 
 /// How many lanes of a vector take part: all of them, or the first few.

@@ -160,6 +160,10 @@ impl Isa for Avx512 {
         op!(_mm512_cvtepi32_ps(a))
     }
     #[inline(always)]
+    fn times_power_of_two(self, a: __m512, n: __m512, _: __m512i) -> __m512 {
+        op!(_mm512_scalef_ps(a, n))
+    }
+    #[inline(always)]
     fn block(self, x: f32) -> Self::Block {
         [self.splat(x); 2]
     }
