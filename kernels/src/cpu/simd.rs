@@ -200,18 +200,36 @@ macro_rules! each_lane {
             start += $crate::reference::LANES;
         }
         if start < n {
-            for $k in 0..<$isa>::VECTORS {
-                let $at = start + $k * <$isa>::WIDTH;
-                if $at + <$isa>::WIDTH <= n {
-                    let $span = $crate::cpu::simd::Full;
-                    $body
-                } else if $at < n {
-                    let $span = $crate::cpu::simd::Tail(n - $at);
-                    $body
-                }
+            // Written out, as the compiler would keep the partial sums of a loop in memory.
+            let mut lane = 0;
+            each_lane!(@rest $isa, n, start, lane, |$at, $k, $span| $body, 0 1 2 3 4 5 6 7);
+            while lane < <$isa>::VECTORS {
+                let $k = lane;
+                each_lane!(@vector $isa, n, start, |$at, $k, $span| $body);
+                lane += 1;
             }
         }
     }};
+    (@rest $isa:ty, $n:ident, $start:ident, $lane:ident,
+        |$at:ident, $k:ident, $span:ident| $body:block, $($number:literal)*) => {
+        $(
+            if $number < <$isa>::VECTORS {
+                let $k = $number;
+                each_lane!(@vector $isa, $n, $start, |$at, $k, $span| $body);
+                $lane = $number + 1;
+            }
+        )*
+    };
+    (@vector $isa:ty, $n:ident, $start:ident, |$at:ident, $k:ident, $span:ident| $body:block) => {
+        let $at = $start + $k * <$isa>::WIDTH;
+        if $at + <$isa>::WIDTH <= $n {
+            let $span = $crate::cpu::simd::Full;
+            $body
+        } else if $at < $n {
+            let $span = $crate::cpu::simd::Tail($n - $at);
+            $body
+        }
+    };
 }
 
 /// Defines an entry function that takes the instruction set first, and runs `$body`, a generic kernel
