@@ -1,12 +1,36 @@
 //! Attention's softmax rows and their gradients, in place.
 
-use super::simd::{Full, Isa, Plain, Span, Tail, dispatch, each_lane, each_vector};
+use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
 use crate::math::exp_of;
 
 dispatch!(pub(super) fn softmax_rows(seq: usize, causal: bool, scale: f32, scores: &mut [f32]) = softmax_rows_of,
     scalar softmax_rows_of(Plain, seq, causal, scale, scores));
 dispatch!(pub(super) fn softmax_rows_backward(seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32])
     = softmax_rows_backward_of, scalar softmax_rows_backward_of(Plain, seq, causal, scale, probs, grad));
+
+/// Runs the body for the `N` vectors of a row of `n` elements, 1 to [`SHORT`]; `last` is the span of the last one.
+macro_rules! short_row {
+    ($isa:ty, $n:expr, |$N:ident, $last:ident| $body:block) => {{
+        let n: usize = $n;
+        short_row!(@count $isa, n, |$N, $last| $body, 1 2 3 4 5 6 7 8);
+    }};
+    (@count $isa:ty, $n:ident, |$N:ident, $last:ident| $body:block, $($number:literal)*) => {
+        match $n.div_ceil(<$isa>::WIDTH) {
+            $($number => {
+                const $N: usize = $number;
+                if $n == $N * <$isa>::WIDTH {
+                    let $last = $crate::cpu::simd::Full;
+                    $body
+                } else {
+                    let $last = $crate::cpu::simd::Tail($n - ($N - 1) * <$isa>::WIDTH);
+                    $body
+                }
+            })*
+            _ => unreachable!("a row of {} elements is not short", $n),
+        }
+    };
+}
+pub(super) use short_row;
 
 /// Rows that go through each pass together: their chains of sums are independent, and hide each other's latency.
 const GROUP: usize = 8;
@@ -29,59 +53,48 @@ fn softmax_rows_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, scores: &
         }
         for (r, row) in rows.chunks_exact_mut(seq).enumerate() {
             let row = &mut row[..seen(seq, causal, first + r)];
-            match row.len().div_ceil(S::WIDTH) {
-                1 => short_row::<S, 1>(s, scale, row),
-                2 => short_row::<S, 2>(s, scale, row),
-                3 => short_row::<S, 3>(s, scale, row),
-                4 => short_row::<S, 4>(s, scale, row),
-                5 => short_row::<S, 5>(s, scale, row),
-                6 => short_row::<S, 6>(s, scale, row),
-                7 => short_row::<S, 7>(s, scale, row),
-                _ => short_row::<S, SHORT>(s, scale, row),
-            }
+            short_row!(S, row.len(), |N, last| { row_in_registers::<S, N>(s, scale, row, last) });
         }
     }
 }
 
 /// Vectors of a row that stays in vector registers.
-const SHORT: usize = 8;
-
-/// A row of `N` vectors, the last of which may be a tail.
-#[inline(always)]
-fn short_row<S: Isa, const N: usize>(s: S, scale: S::F, row: &mut [f32]) {
-    if row.len() == N * S::WIDTH {
-        row_in_registers::<S, N>(s, scale, row, Full);
-    } else {
-        let tail = Tail(row.len() - (N - 1) * S::WIDTH);
-        row_in_registers::<S, N>(s, scale, row, tail);
-    }
-}
+pub(super) const SHORT: usize = 8;
 
 #[inline(always)]
 fn row_in_registers<S: Isa, const N: usize>(s: S, scale: S::F, row: &mut [f32], last: impl Span<S>) {
-    let (least, at) = (s.splat(f32::NEG_INFINITY), (N - 1) * S::WIDTH);
-    let mut x = [least; N];
+    let at = (N - 1) * S::WIDTH;
+    let mut x = [scale; N];
     for v in 0..N - 1 {
         x[v] = s.mul(s.load(&row[v * S::WIDTH..]), scale);
     }
-    x[N - 1] = last.keep(s, s.mul(last.load(s, row, at), scale), least);
-    let mut max = s.block(f32::NEG_INFINITY);
-    for v in 0..N {
-        max[v % S::VECTORS] = s.max(max[v % S::VECTORS], x[v]);
-    }
-    let max = s.splat(s.fold_max(max));
-    let mut sum = s.block(0.0);
-    for v in 0..N {
-        x[v] = exp_of(s, s.sub(x[v], max));
-        // To add +0 to a sum of exponentials is to skip a lane.
-        let term = if v == N - 1 { last.keep(s, x[v], s.splat(0.0)) } else { x[v] };
-        sum[v % S::VECTORS] = s.add(sum[v % S::VECTORS], term);
-    }
-    let inverse = s.splat(1.0 / s.fold(sum));
+    x[N - 1] = s.mul(last.load(s, row, at), scale);
+    let (_, sum) = exponentials(s, &mut x, last);
+    let inverse = s.splat(1.0 / sum);
     for v in 0..N - 1 {
         s.store(&mut row[v * S::WIDTH..], s.mul(x[v], inverse));
     }
     last.store(s, row, at, s.mul(x[N - 1], inverse));
+}
+
+/// Replaces x by exp(x − max) and returns max and Σ. The maximum is by compare-and-select, starting at −∞; its
+/// order shows only in the sign of a zero, which no exponential can see.
+#[inline(always)]
+pub(super) fn exponentials<S: Isa, const N: usize>(s: S, x: &mut [S::F; N], last: impl Span<S>) -> (f32, f32) {
+    let mut acc = s.block(f32::NEG_INFINITY);
+    for v in 0..N {
+        let seen = if v == N - 1 { last.keep(s, x[v], s.splat(f32::NEG_INFINITY)) } else { x[v] };
+        acc[v % S::VECTORS] = s.max(acc[v % S::VECTORS], seen);
+    }
+    let max = s.fold_max(acc);
+    let (mut acc, m) = (s.block(0.0), s.splat(max));
+    for v in 0..N {
+        x[v] = exp_of(s, s.sub(x[v], m));
+        // To add +0 to a sum of exponentials is to skip a lane.
+        let term = if v == N - 1 { last.keep(s, x[v], s.splat(0.0)) } else { x[v] };
+        acc[v % S::VECTORS] = s.add(acc[v % S::VECTORS], term);
+    }
+    (max, s.fold(acc))
 }
 
 /// Rows from `first` on, all through each pass together.
