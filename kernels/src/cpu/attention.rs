@@ -2,15 +2,9 @@
 
 use super::Cpu;
 use super::gemm;
-use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
-use crate::math::exp_of;
+use super::softmax::{softmax_rows, softmax_rows_backward};
 use crate::ops::{Attention, Ops, Start};
 use crate::reference::{HeadProducts, attention_scale, heads};
-
-dispatch!(fn softmax_rows(seq: usize, causal: bool, scale: f32, scores: &mut [f32]) = softmax_rows_of,
-    scalar softmax_rows_of(Plain, seq, causal, scale, scores));
-dispatch!(fn softmax_rows_backward(seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32])
-    = softmax_rows_backward_of, scalar softmax_rows_backward_of(Plain, seq, causal, scale, probs, grad));
 
 pub(super) fn forward(cpu: &Cpu, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
     let (t, scale) = (shape.seq, attention_scale::<f32>(shape));
@@ -43,72 +37,5 @@ pub(super) fn backward(
         softmax_rows_backward(cpu.simd, t, shape.causal, scale, p, scratch);
         cpu.matmul(&products.grad_query, scratch, &qkv[head.k..], Start::Zero, None, &mut dqkv[head.q..]);
         cpu.matmul(&products.grad_key, scratch, &qkv[head.q..], Start::Zero, None, &mut dqkv[head.k..]);
-    }
-}
-
-/// Rows that go through each pass together: their chains of sums are independent, and hide each other's latency.
-const GROUP: usize = 8;
-
-/// The positions that row `i` sees.
-#[inline(always)]
-fn seen(seq: usize, causal: bool, i: usize) -> usize {
-    if causal { i + 1 } else { seq }
-}
-
-/// In place: p = exp(scale·s − max)·(1/Σ), each row over the positions it sees.
-#[inline(always)]
-fn softmax_rows_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, scores: &mut [f32]) {
-    let scale = s.splat(scale);
-    for (group, rows) in scores.chunks_mut(GROUP * seq).enumerate() {
-        let first = group * GROUP;
-        let mut of_row = [0.0; GROUP];
-        for (r, (row, max)) in rows.chunks_exact(seq).zip(&mut of_row).enumerate() {
-            let mut acc = s.block(f32::NEG_INFINITY);
-            each_lane!(S, seen(seq, causal, first + r), |at, k, span| {
-                acc[k] = span.keep(s, s.max(acc[k], s.mul(span.load(s, row, at), scale)), acc[k]);
-            });
-            *max = s.fold_max(acc);
-        }
-        for (r, (row, max)) in rows.chunks_exact_mut(seq).zip(&mut of_row).enumerate() {
-            let (mut acc, m) = (s.block(0.0), s.splat(*max));
-            each_lane!(S, seen(seq, causal, first + r), |at, k, span| {
-                let e = exp_of(s, s.sub(s.mul(span.load(s, row, at), scale), m));
-                span.store(s, row, at, e);
-                acc[k] = span.keep(s, s.add(acc[k], e), acc[k]);
-            });
-            *max = 1.0 / s.fold(acc);
-        }
-        for (r, (row, inverse)) in rows.chunks_exact_mut(seq).zip(of_row).enumerate() {
-            let inverse = s.splat(inverse);
-            each_vector!(S, seen(seq, causal, first + r), |at, span| {
-                let p = s.mul(span.load(s, row, at), inverse);
-                span.store(s, row, at, p);
-            });
-        }
-    }
-}
-
-/// In place: ds = p·(dp − Σ dp·p)·scale.
-#[inline(always)]
-fn softmax_rows_backward_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32]) {
-    let scale = s.splat(scale);
-    for (group, (dp, p)) in grad.chunks_mut(GROUP * seq).zip(probs.chunks(GROUP * seq)).enumerate() {
-        let first = group * GROUP;
-        let mut dots = [0.0; GROUP];
-        for (r, ((dp, p), dot)) in dp.chunks_exact(seq).zip(p.chunks_exact(seq)).zip(&mut dots).enumerate() {
-            let mut acc = s.block(0.0);
-            each_lane!(S, seen(seq, causal, first + r), |at, k, span| {
-                let v = s.fma(span.load(s, dp, at), span.load(s, p, at), acc[k]);
-                acc[k] = span.keep(s, v, acc[k]);
-            });
-            *dot = s.fold(acc);
-        }
-        for (r, ((dp, p), dot)) in dp.chunks_exact_mut(seq).zip(p.chunks_exact(seq)).zip(dots).enumerate() {
-            let dot = s.splat(dot);
-            each_vector!(S, seen(seq, causal, first + r), |at, span| {
-                let v = s.mul(span.load(s, p, at), s.sub(span.load(s, dp, at), dot));
-                span.store(s, dp, at, s.mul(v, scale));
-            });
-        }
     }
 }

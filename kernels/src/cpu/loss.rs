@@ -1,10 +1,11 @@
 //! Softmax cross-entropy, row by row.
 
 use super::reduce::sum_of;
-use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
+use super::simd::{Isa, Span, dispatch, each_lane, each_vector};
+use super::softmax::{SHORT, exponentials, short_row};
 use crate::math::{exp_of, ln_of};
 use crate::ops::{CrossEntropy, Ops};
-use crate::reference::{Reference, loss_weights};
+use crate::reference::{LANES, Reference, loss_weights};
 
 dispatch!(pub(super) fn cross_entropy(
         shape: &CrossEntropy, logits: &[f32], targets: &[u32], losses: &mut [f32], lse: &mut [f32],
@@ -19,6 +20,10 @@ fn forward<S: Isa>(s: S, shape: &CrossEntropy, logits: &[f32], targets: &[u32], 
     let rows = || logits.chunks_exact(shape.vocab);
     // The maximum waits in `losses` and Σ exp(x − max) in `lse`, so that the logarithms are taken many at once.
     for ((x, max), sum) in rows().zip(&mut *losses).zip(&mut *lse) {
+        if x.len() <= SHORT * S::WIDTH {
+            short_row!(S, x.len(), |N, last| { (*max, *sum) = max_and_sum::<S, N>(s, x, last) });
+            continue;
+        }
         *max = max_of(s, x);
         let m = s.splat(*max);
         let mut acc = s.block(0.0);
@@ -39,6 +44,17 @@ fn forward<S: Isa>(s: S, shape: &CrossEntropy, logits: &[f32], targets: &[u32], 
             *loss = (-off).mul_add(sum_of(s, x), *loss);
         }
     }
+}
+
+/// The maximum of a short row, and Σ exp(x − max).
+#[inline(always)]
+fn max_and_sum<S: Isa, const N: usize>(s: S, row: &[f32], last: impl Span<S>) -> (f32, f32) {
+    let at = (N - 1) * S::WIDTH;
+    let mut x = [last.load(s, row, at); N];
+    for v in 0..N - 1 {
+        x[v] = s.load(&row[v * S::WIDTH..]);
+    }
+    exponentials(s, &mut x, last)
 }
 
 /// The maximum by compare-and-select, starting at −∞. Its order shows only in the sign of a zero, which
@@ -63,14 +79,28 @@ fn backward<S: Isa>(
     dlogits: &mut [f32],
 ) {
     let (on, off) = loss_weights::<f32>(shape);
-    for (r, (x, dx)) in logits.chunks_exact(shape.vocab).zip(dlogits.chunks_exact_mut(shape.vocab)).enumerate() {
-        let l = s.splat(lse[r]);
-        each_vector!(S, x.len(), |at, span| {
-            let p = exp_of(s, s.sub(span.load(s, x, at), l));
-            let v = s.mul(s.sub(p, s.splat(off)), s.splat(scale));
-            span.store(s, dx, at, v);
+    let (vocab, rows) = (shape.vocab, logits.len() / shape.vocab);
+    let mut at_targets = [0.0; LANES];
+    for first in (0..rows).step_by(LANES) {
+        let group = first..rows.min(first + LANES);
+        // The targets' exponentials of many rows are taken at once.
+        let at_targets = &mut at_targets[..group.len()];
+        for (r, x) in group.clone().zip(&mut *at_targets) {
+            *x = logits[r * vocab + targets[r] as usize] - lse[r];
+        }
+        each_vector!(S, at_targets.len(), |at, span| {
+            let p = exp_of(s, span.load(s, at_targets, at));
+            span.store(s, at_targets, at, p);
         });
-        let t = targets[r] as usize;
-        dx[t] = ((exp_of(Plain, x[t] - lse[r]) - off) - on) * scale;
+        for (r, p) in group.zip(at_targets) {
+            let row = r * vocab..(r + 1) * vocab;
+            let (x, dx, l) = (&logits[row.clone()], &mut dlogits[row], s.splat(lse[r]));
+            each_vector!(S, vocab, |at, span| {
+                let p = exp_of(s, s.sub(span.load(s, x, at), l));
+                let v = s.mul(s.sub(p, s.splat(off)), s.splat(scale));
+                span.store(s, dx, at, v);
+            });
+            dx[targets[r] as usize] = ((*p - off) - on) * scale;
+        }
     }
 }

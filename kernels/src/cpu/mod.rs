@@ -11,6 +11,7 @@ mod norm;
 mod peak;
 mod reduce;
 pub(crate) mod simd;
+mod softmax;
 mod update;
 
 pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};

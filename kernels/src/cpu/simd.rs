@@ -101,12 +101,27 @@ pub(crate) trait Isa: Copy + 'static {
     /// The nearest number of an integer.
     fn convert(self, a: Self::I) -> Self::F;
 
+    /// a·2^n, rounded once, for a in \[½, 2\] or NaN and n in −150..=129, given as a number and as an integer.
+    #[inline(always)]
+    fn times_power_of_two(self, a: Self::F, _n: Self::F, n_int: Self::I) -> Self::F {
+        // Two products, so that the only rounding below the normal numbers is the last.
+        let half = self.shr(n_int, 1);
+        let a = self.mul(a, power_of_two(self, half));
+        self.mul(a, power_of_two(self, self.sub_int(n_int, half)))
+    }
+
     /// `x` in each of the 32 lanes.
     fn block(self, x: f32) -> Self::Block;
     /// Sums 32 lanes by the tree 16, 8, 4, 2, 1 of [`crate::reference::fold_lanes`].
     fn fold(self, lanes: Self::Block) -> f32;
     /// The largest of 32 lanes, none of them NaN; of equal zeros either.
     fn fold_max(self, lanes: Self::Block) -> f32;
+}
+
+/// 2^n for n in −126..=127.
+#[inline(always)]
+pub(crate) fn power_of_two<S: Isa>(s: S, n: S::I) -> S::F {
+    s.number(s.shl(s.add_int(n, s.splat_int(127)), 23))
 }
 
 /// How many lanes of a vector take part: all of them, or the first few.
@@ -189,18 +204,36 @@ macro_rules! each_lane {
             start += $crate::reference::LANES;
         }
         if start < n {
-            for $k in 0..<$isa>::VECTORS {
-                let $at = start + $k * <$isa>::WIDTH;
-                if $at + <$isa>::WIDTH <= n {
-                    let $span = $crate::cpu::simd::Full;
-                    $body
-                } else if $at < n {
-                    let $span = $crate::cpu::simd::Tail(n - $at);
-                    $body
-                }
+            // Written out, as the compiler would keep the partial sums of a loop in memory.
+            let mut lane = 0;
+            each_lane!(@rest $isa, n, start, lane, |$at, $k, $span| $body, 0 1 2 3 4 5 6 7);
+            while lane < <$isa>::VECTORS {
+                let $k = lane;
+                each_lane!(@vector $isa, n, start, |$at, $k, $span| $body);
+                lane += 1;
             }
         }
     }};
+    (@rest $isa:ty, $n:ident, $start:ident, $lane:ident,
+        |$at:ident, $k:ident, $span:ident| $body:block, $($number:literal)*) => {
+        $(
+            if $number < <$isa>::VECTORS {
+                let $k = $number;
+                each_lane!(@vector $isa, $n, $start, |$at, $k, $span| $body);
+                $lane = $number + 1;
+            }
+        )*
+    };
+    (@vector $isa:ty, $n:ident, $start:ident, |$at:ident, $k:ident, $span:ident| $body:block) => {
+        let $at = $start + $k * <$isa>::WIDTH;
+        if $at + <$isa>::WIDTH <= $n {
+            let $span = $crate::cpu::simd::Full;
+            $body
+        } else if $at < $n {
+            let $span = $crate::cpu::simd::Tail($n - $at);
+            $body
+        }
+    };
 }
 
 /// Defines an entry function that takes the instruction set first, and runs `$body`, a generic kernel

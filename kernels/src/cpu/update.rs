@@ -1,17 +1,20 @@
-//! Update expressions, interpreted instruction by instruction over blocks that stay in the first-level cache.
+//! Update expressions, interpreted over blocks of a few vectors.
+//!
+//! The program (`update/program.rs`) is for a machine with one accumulator: a block that stays in vector
+//! registers from op to op. Other operands come straight from the buffers, or from slots in the
+//! first-level cache, and results go straight to their buffers where they may.
+
+mod program;
 
 use super::Simd;
-use super::simd::{Isa, Span, dispatch, each_vector};
+use super::simd::{Isa, Plain, dispatch};
 use crate::ops::Ops;
 use crate::reference::Reference;
-use crate::update::{Instr, Reg, UpdateExpr};
+use crate::update::UpdateExpr;
+use program::{BLOCK, Code, Kind, Large, NOWHERE, Op, PARAM, Place, Program, STATES, Slot, Small, form, forms, kind};
 
-/// Vectors of a block: enough to pay for reading an instruction.
+/// Vectors of a block: enough to pay for reading an op and to hide its latency.
 const VECTORS: usize = 8;
-/// Values alive at once. An expression with more goes to the reference.
-const SLOTS: usize = 64;
-/// Instructions of an expression. A longer one goes to the reference.
-const INSTRUCTIONS: usize = 256;
 
 /// Evaluates `expr` over all elements; see [`Ops::update`].
 pub(super) fn update(
@@ -23,169 +26,202 @@ pub(super) fn update(
     grad: &[f32],
     states: &mut [&mut [f32]],
 ) {
-    match Slots::assign(expr) {
-        Some(slots) => interpret(simd, &Program { expr, slots, scalars, grad_scale }, param, grad, states),
+    if simd == Simd::Scalar {
+        return Reference.update(expr, scalars, grad_scale, param, grad, states);
+    }
+    // An expression of the usual size needs no allocation.
+    let (mut small, mut large) = (Small::new(), None::<Large>);
+    let compiled = match Program::compile(expr, scalars, grad_scale, small.storage()) {
+        Some(program) => Some(program),
+        None => Program::compile(expr, scalars, grad_scale, large.insert(Large::new(expr)).storage()),
+    };
+    match compiled {
+        Some(Program { ops, slots, places }) => {
+            let mut memory = Memory { param, grad, states: &mut states[..expr.states], slots, places };
+            interpret(simd, ops, &mut memory);
+        }
         None => Reference.update(expr, scalars, grad_scale, param, grad, states),
     }
 }
 
-dispatch!(fn interpret(program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]])
-    = interpret_of, scalar Reference.update(program.expr, program.scalars, program.grad_scale, param, grad, states));
+dispatch!(fn interpret(ops: &[Op], memory: &mut Memory<'_, '_>) = interpret_of, scalar interpret_of(Plain, ops, memory));
 
-struct Program<'a> {
-    expr: &'a UpdateExpr,
-    slots: Slots,
-    scalars: &'a [f32],
-    grad_scale: Option<f32>,
+/// Everything that a place can name.
+struct Memory<'a, 's> {
+    param: &'a mut [f32],
+    grad: &'a [f32],
+    states: &'a mut [&'s mut [f32]],
+    slots: &'a mut [Slot],
+    /// The present block of each place.
+    places: &'a mut [*mut f32],
 }
 
-/// The slot of each instruction's result; a slot is used again once its value is dead.
-struct Slots([u8; INSTRUCTIONS]);
-
-/// The slot of a result that only the next instruction reads: it never leaves the vector registers.
-const FORWARDED: u8 = u8::MAX;
-
-impl Slots {
-    /// `None` where the expression has too many instructions or too many values alive.
-    fn assign(expr: &UpdateExpr) -> Option<Self> {
-        let n = expr.code.len();
-        if n > INSTRUCTIONS {
-            return None;
+impl Memory<'_, '_> {
+    /// Points the places at the slots, and the first ones at the buffers' elements from `start` unless they are `staged`.
+    fn point(&mut self, start: usize, staged: bool) {
+        for (place, slot) in self.places.iter_mut().zip(&mut *self.slots) {
+            *place = slot.0.as_mut_ptr();
         }
-        let mut last_use: [usize; INSTRUCTIONS] = std::array::from_fn(|at| at);
-        let mut kept = [false; INSTRUCTIONS];
-        let mut previous = n;
-        for (at, instr) in expr.code.iter().enumerate().filter(|(_, i)| !is_constant(i)) {
-            for r in instr.operands().map(|r| usize::from(r.0)) {
-                last_use[r] = at;
-                kept[r] |= r != previous;
-            }
-            previous = at;
-        }
-        for r in expr.new_states.iter().chain([&expr.param]).map(|r| usize::from(r.0)) {
-            last_use[r] = n;
-            kept[r] = true;
-        }
-        let mut slots = [FORWARDED; INSTRUCTIONS];
-        let mut busy_until = [0; SLOTS];
-        // Constants are written once, before the first block: they keep slots of their own.
-        for constants in [true, false] {
-            let wanted = |at: usize, i: &Instr| is_constant(i) == constants && kept[at];
-            for (at, _) in expr.code.iter().enumerate().filter(|(at, i)| wanted(*at, i)) {
-                // A result may take the place of an operand that is used here last.
-                let free = busy_until.iter().position(|until| *until <= at)?;
-                slots[at] = u8::try_from(free).ok()?;
-                busy_until[free] = if constants { usize::MAX } else { last_use[at] };
+        if !staged {
+            let states = self.states.iter_mut().map(|s| s[start..].as_mut_ptr());
+            let buffers = [self.param[start..].as_mut_ptr(), self.grad[start..].as_ptr().cast_mut()];
+            for (place, buffer) in self.places.iter_mut().zip(buffers.into_iter().chain(states)) {
+                *place = buffer;
             }
         }
-        Some(Self(slots))
     }
-
-    fn of(&self, r: Reg) -> usize {
-        usize::from(self.0[usize::from(r.0)])
+    /// Copies the buffers' elements from `start`, fewer than a block, to their slots.
+    fn stage(&mut self, start: usize) {
+        let states = self.states.iter().map(|s| &s[start..]);
+        let buffers = [&self.param[start..], &self.grad[start..]].into_iter().chain(states);
+        for (slot, buffer) in self.slots.iter_mut().zip(buffers) {
+            slot.0[..buffer.len()].copy_from_slice(buffer);
+        }
     }
-}
-
-fn is_constant(instr: &Instr) -> bool {
-    matches!(instr, Instr::Scalar(_) | Instr::Const(_))
+    /// Copies the slots back.
+    fn unstage(&mut self, start: usize) {
+        let slots = &*self.slots;
+        let states = self.states.iter_mut().map(|s| &mut s[start..]).zip(&slots[usize::from(STATES)..]);
+        for (buffer, slot) in std::iter::once((&mut self.param[start..], &slots[usize::from(PARAM)])).chain(states) {
+            buffer.copy_from_slice(&slot.0[..buffer.len()]);
+        }
+    }
 }
 
 #[inline(always)]
-fn interpret_of<S: Isa>(s: S, program: &Program<'_>, param: &mut [f32], grad: &[f32], states: &mut [&mut [f32]]) {
-    let Program { expr, slots, scalars, grad_scale } = program;
-    let mut regs = [[s.splat(0.0); VECTORS]; SLOTS];
-    for (instr, &slot) in expr.code.iter().zip(&slots.0).filter(|(_, slot)| **slot != FORWARDED) {
-        match *instr {
-            Instr::Scalar(i) => regs[usize::from(slot)] = [s.splat(scalars[usize::from(i)]); VECTORS],
-            Instr::Const(x) => regs[usize::from(slot)] = [s.splat(x); VECTORS],
-            _ => {}
+fn interpret_of<S: Isa>(s: S, ops: &[Op], memory: &mut Memory<'_, '_>) {
+    const { assert!(VECTORS * S::WIDTH <= BLOCK) };
+    let (n, len, buffers) = (memory.param.len(), VECTORS * S::WIDTH, usize::from(STATES) + memory.states.len());
+    assert!(memory.grad.len() >= n && memory.states.iter().all(|s| s.len() >= n), "buffers as long as the parameters");
+    assert!(buffers <= memory.slots.len() && memory.places.len() == memory.slots.len(), "a slot for each place");
+    let whole = n / len;
+    memory.point(0, false);
+    for _ in 0..whole {
+        // SAFETY: `whole` blocks fit into each buffer and a block into each slot; `memory` is borrowed mutably.
+        unsafe { run(s, ops, memory.places) };
+        for place in &mut memory.places[..buffers] {
+            *place = place.wrapping_add(len);
         }
     }
-    let n = param.len();
-    let mut start = 0;
-    while start < n {
-        let block = start..n.min(start + VECTORS * S::WIDTH);
-        // The previous instruction's result, in vector registers.
-        let mut last = [s.splat(0.0); VECTORS];
-        for (instr, &slot) in expr.code.iter().zip(&slots.0) {
-            match *instr {
-                Instr::Scalar(_) | Instr::Const(_) => continue,
-                Instr::Param => last = load(s, &param[block.clone()]),
-                Instr::State(i) => last = load(s, &states[usize::from(i)][block.clone()]),
-                Instr::Grad => {
-                    last = load(s, &grad[block.clone()]);
-                    if let Some(scale) = *grad_scale {
-                        let scale = s.splat(scale);
-                        last.iter_mut().for_each(|g| *g = s.mul(*g, scale));
-                    }
-                }
-                _ => execute(s, instr, slots, &regs, &mut last),
-            }
-            if slot != FORWARDED {
-                regs[usize::from(slot)] = last;
-            }
-        }
-        store(s, &mut param[block.clone()], &regs[slots.of(expr.param)]);
-        for (state, &reg) in states.iter_mut().zip(&expr.new_states) {
-            store(s, &mut state[block.clone()], &regs[slots.of(reg)]);
-        }
-        start += VECTORS * S::WIDTH;
+    if whole * len < n {
+        memory.stage(whole * len);
+        memory.point(0, true);
+        // SAFETY: all places are slots, and a block fits into each.
+        unsafe { run(s, ops, memory.places) };
+        memory.unstage(whole * len);
     }
 }
 
-/// A block of a buffer; the last one may be short.
+/// All ops on a block.
+///
+/// # Safety
+///
+/// Each place must point to [`VECTORS`] vectors that nothing else uses meanwhile.
 #[inline(always)]
-fn load<S: Isa>(s: S, from: &[f32]) -> [S::F; VECTORS] {
-    let mut to = [s.splat(0.0); VECTORS];
-    if from.len() == VECTORS * S::WIDTH {
-        // Constant places, so that the block stays in vector registers.
-        for (v, to) in to.iter_mut().enumerate() {
-            *to = s.load(&from[v * S::WIDTH..]);
-        }
-        return to;
-    }
-    let mut short = to;
-    each_vector!(S, from.len(), |at, span| {
-        short[at / S::WIDTH] = span.load(s, from, at);
-    });
-    short
-}
-
-#[inline(always)]
-fn store<S: Isa>(s: S, to: &mut [f32], from: &[S::F; VECTORS]) {
-    each_vector!(S, to.len(), |at, span| {
-        span.store(s, to, at, from[at / S::WIDTH]);
-    });
-}
-
-/// One instruction on a block, from its operands' slots or the previous result. Lanes beyond the end of the
-/// parameters hold whatever they hold: they are never stored.
-#[inline(always)]
-fn execute<S: Isa>(s: S, instr: &Instr, slots: &Slots, regs: &[[S::F; VECTORS]; SLOTS], last: &mut [S::F; VECTORS]) {
-    macro_rules! each {
-        ($($v:ident),* => $value:expr) => {{
-            $(let $v = slots.of($v);)*
-            $(let $v = if $v == usize::from(FORWARDED) { *last } else { regs[$v] };)*
-            for at in 0..VECTORS {
-                $(let $v = $v[at];)*
-                last[at] = $value;
+unsafe fn run<S: Isa>(s: S, ops: &[Op], places: &[*mut f32]) {
+    let mut x = [s.splat(0.0); VECTORS];
+    for op in ops {
+        // SAFETY: as promised.
+        unsafe { execute(s, op, places, &mut x) };
+        if op.store != NOWHERE {
+            // SAFETY: as promised; no other slice is alive.
+            let to = unsafe { std::slice::from_raw_parts_mut(places[usize::from(op.store)], VECTORS * S::WIDTH) };
+            for (v, x) in x.into_iter().enumerate() {
+                s.store(&mut to[v * S::WIDTH..], x);
             }
+        }
+    }
+}
+
+/// The number of a form as a constant that a pattern may name.
+struct Number<const FORM: u16>;
+
+impl<const FORM: u16> Number<FORM> {
+    const VALUE: u16 = FORM;
+}
+
+const fn number(code: Code, kinds: [Kind; 3]) -> u16 {
+    form(code, kinds).expect("every form that is executed is in the table")
+}
+
+/// The first `len` elements of a place.
+///
+/// # Safety
+///
+/// The place must point to so many, and nothing may write them while the slice is alive.
+#[inline(always)]
+unsafe fn block<'a>(places: &[*mut f32], place: Place, len: usize) -> &'a [f32] {
+    // SAFETY: as promised.
+    unsafe { std::slice::from_raw_parts(places[usize::from(place)].cast_const(), len) }
+}
+
+/// One op on a block.
+///
+/// # Safety
+///
+/// As for [`run`].
+#[inline(always)]
+unsafe fn execute<S: Isa>(s: S, op: &Op, places: &[*mut f32], x: &mut [S::F; VECTORS]) {
+    // What of an operand is the same for all vectors, and then its vector `v`.
+    macro_rules! prepare {
+        (H, $at:expr) => {
+            ()
+        };
+        (B, $at:expr) => {
+            // SAFETY: as promised; nothing is written while the slice is alive.
+            unsafe { block(places, op.operands[$at], VECTORS * S::WIDTH) }
+        };
+        (S, $at:expr) => {
+            // SAFETY: as above.
+            s.splat(unsafe { block(places, op.operands[$at], 1) }[0])
+        };
+    }
+    macro_rules! vector {
+        (H, $operand:ident, $v:ident) => {{
+            let () = $operand;
+            x[$v]
         }};
+        (B, $operand:ident, $v:ident) => {
+            s.load(&$operand[$v * S::WIDTH..])
+        };
+        (S, $operand:ident, $v:ident) => {
+            $operand
+        };
     }
-    match *instr {
-        Instr::Add(a, b) => each!(a, b => s.add(a, b)),
-        Instr::Sub(a, b) => each!(a, b => s.sub(a, b)),
-        Instr::Mul(a, b) => each!(a, b => s.mul(a, b)),
-        Instr::Div(a, b) => each!(a, b => s.div(a, b)),
-        Instr::Fma(a, b, c) => each!(a, b, c => s.fma(a, b, c)),
-        Instr::Sqrt(a) => each!(a => s.sqrt(a)),
-        Instr::Neg(a) => each!(a => s.neg(a)),
-        Instr::Abs(a) => each!(a => s.abs(a)),
-        Instr::Max(a, b) => each!(a, b => s.max(a, b)),
-        Instr::Min(a, b) => each!(a, b => s.min(a, b)),
-        Instr::Sign(a) => each!(a => sign(s, a)),
-        // Inputs are in their slots already.
-        Instr::Param | Instr::Grad | Instr::State(_) | Instr::Scalar(_) | Instr::Const(_) => {}
+    macro_rules! execute {
+        ($($code:ident $([$a:tt $b:tt $c:tt])+;)+) => {
+            match op.form {
+                $($(
+                    <Number<{ number(Code::$code, [kind!($a), kind!($b), kind!($c)]) }>>::VALUE => {
+                        let (a, b, c) = (prepare!($a, 0), prepare!($b, 1), prepare!($c, 2));
+                        for v in 0..VECTORS {
+                            x[v] = value(s, Code::$code, vector!($a, a, v), vector!($b, b, v), vector!($c, c, v));
+                        }
+                    }
+                )+)+
+                _ => unreachable!("only forms of the table are compiled"),
+            }
+        };
+    }
+    forms!(execute);
+}
+
+/// One op on a vector. The code is known when this is compiled.
+#[inline(always)]
+fn value<S: Isa>(s: S, code: Code, a: S::F, b: S::F, c: S::F) -> S::F {
+    match code {
+        Code::Copy => a,
+        Code::Add => s.add(a, b),
+        Code::Sub => s.sub(a, b),
+        Code::Mul => s.mul(a, b),
+        Code::Div => s.div(a, b),
+        Code::Fma => s.fma(a, b, c),
+        Code::Sqrt => s.sqrt(a),
+        Code::Neg => s.neg(a),
+        Code::Abs => s.abs(a),
+        Code::Max => s.max(a, b),
+        Code::Min => s.min(a, b),
+        Code::Sign => sign(s, a),
     }
 }
 

@@ -1,8 +1,8 @@
 //! erf x.
 
-use super::exp::{power_of_two, reduced};
+use super::exp::{Reduced, reduced};
 use super::{polynomial, with_sign};
-use crate::cpu::simd::Isa;
+use crate::cpu::simd::{Isa, power_of_two};
 
 /// x + x·p(x²) up to 1, and 1 − e^{−x·q(x)} beyond, where q(x) = −ln(erfc x)/x.
 #[inline(always)]
@@ -26,9 +26,9 @@ pub(crate) fn erf<S: Isa>(s: S, x: S::F) -> S::F {
     ];
     // The order of the operands keeps a NaN.
     let b = s.min(a, s.splat(3.93));
-    let (e, n) = reduced(s, s.neg(s.mul(b, polynomial(s, b, q))));
+    let Reduced { minus_one, n_int, .. } = reduced(s, s.neg(s.mul(b, polynomial(s, b, q))));
     let one = s.splat(1.0);
-    let large = s.fma(s.neg(s.add(e, one)), power_of_two(s, n), one);
+    let large = s.fma(s.neg(s.add(minus_one, one)), power_of_two(s, n_int), one);
 
     with_sign(s, s.select(s.lt(a, s.splat(1.0)), small, large), x)
 }

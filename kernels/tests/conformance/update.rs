@@ -56,13 +56,25 @@ fn results_may_be_inputs_swapped_states_and_constants() {
     let mut b = UpdateBuilder::new();
     let (m, v, one) = (b.state(0), b.state(1), b.constant(1.0));
     let swapped = b.finish(one, vec![v, m]);
-    let kept = UpdateBuilder::new();
-    let mut b = kept;
+    let mut b = UpdateBuilder::new();
     let p = b.param();
     let kept = b.finish(p, vec![]);
+    // Around in a circle, and a computed value in two places while an old state is still to be read.
+    let mut b = UpdateBuilder::new();
+    let (p, g, m, v) = (b.param(), b.grad(), b.state(0), b.state(1));
+    let circle = b.finish(m, vec![v, p, g]);
+    let mut b = UpdateBuilder::new();
+    let (g, m, again) = (b.grad(), b.state(0), b.grad());
+    let sum = b.add(g, m);
+    let late = b.mul(m, again);
+    let shared = b.finish(sum, vec![sum, late, late]);
     for n in [1, 33, 128, 300] {
         check_update(&swapped, n, Kind::Ordinary, None, &mut Inputs::new(5));
         check_update(&kept, n, Kind::Any, None, &mut Inputs::new(6));
+        for scale in [None, Some(0.25)] {
+            check_update(&circle, n, Kind::Any, scale, &mut Inputs::new(7));
+            check_update(&shared, n, Kind::Ordinary, scale, &mut Inputs::new(8));
+        }
     }
 }
 

@@ -63,9 +63,22 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn store_first(self, x: &mut [f32], v: __m256) {
         assert!(x.len() < 8);
-        let mask = self.bits(self.first(x.len()));
-        // SAFETY: only the slice's own elements are touched, and the token proves the instruction set.
-        unsafe { _mm256_maskstore_ps(x.as_mut_ptr(), mask, v) }
+        // In pieces of 4, 2 and 1: some machines take far longer for a masked store.
+        // SAFETY: the pieces make up the slice, and the token proves the instruction set.
+        unsafe {
+            let (mut to, mut v4) = (x.as_mut_ptr(), _mm256_castps256_ps128(v));
+            if x.len() & 4 != 0 {
+                _mm_storeu_ps(to, v4);
+                (to, v4) = (to.add(4), _mm256_extractf128_ps::<1>(v));
+            }
+            if x.len() & 2 != 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(v4));
+                (to, v4) = (to.add(2), _mm_movehl_ps(v4, v4));
+            }
+            if x.len() & 1 != 0 {
+                _mm_store_ss(to, v4);
+            }
+        }
     }
     #[inline(always)]
     fn first(self, n: usize) -> __m256 {

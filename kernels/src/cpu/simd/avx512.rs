@@ -62,8 +62,26 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn store_first(self, x: &mut [f32], v: __m512) {
         assert!(x.len() < 16);
-        // SAFETY: only the slice's own elements are touched, and the token proves the instruction set.
-        unsafe { _mm512_mask_storeu_ps(x.as_mut_ptr(), self.first(x.len()), v) }
+        // SAFETY: the pieces make up the slice, and the token proves the instruction set.
+        unsafe {
+            let (mut to, mut v8) = (x.as_mut_ptr(), _mm512_castps512_ps256(v));
+            if x.len() & 8 != 0 {
+                _mm256_storeu_ps(to, v8);
+                (to, v8) = (to.add(8), _mm512_extractf32x8_ps::<1>(v));
+            }
+            let mut v4 = _mm256_castps256_ps128(v8);
+            if x.len() & 4 != 0 {
+                _mm_storeu_ps(to, v4);
+                (to, v4) = (to.add(4), _mm256_extractf128_ps::<1>(v8));
+            }
+            if x.len() & 2 != 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(v4));
+                (to, v4) = (to.add(2), _mm_movehl_ps(v4, v4));
+            }
+            if x.len() & 1 != 0 {
+                _mm_store_ss(to, v4);
+            }
+        }
     }
     #[inline(always)]
     fn first(self, n: usize) -> __mmask16 {
@@ -158,6 +176,10 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn convert(self, a: __m512i) -> __m512 {
         op!(_mm512_cvtepi32_ps(a))
+    }
+    #[inline(always)]
+    fn times_power_of_two(self, a: __m512, n: __m512, _: __m512i) -> __m512 {
+        op!(_mm512_scalef_ps(a, n))
     }
     #[inline(always)]
     fn block(self, x: f32) -> Self::Block {
