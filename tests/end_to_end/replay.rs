@@ -68,11 +68,13 @@ fn pytorch_computes_the_same() {
     let names: Vec<&str> = ARMS.iter().map(|(name, _)| *name).collect();
     names.iter().for_each(|name| export(name, name, &[]));
     export("plain", "book", &["--task", "text=book.txt"]);
+    // The text's bytes, two a token: all below 2^15.
+    export("plain", "ids", &["--task", "tokens=book.txt,format=nanogpt,vocab=32768,seq=7"]);
     let (dropout, known) = names.split_last().expect("arms");
 
-    let same = replay(&[known, &["book"]].concat());
+    let same = replay(&[known, &["book", "ids"]].concat());
     same.exits(0);
-    assert_eq!(same.stdout.matches("gradients, step 1").count(), known.len() + 1, "{same:#?}");
+    assert_eq!(same.stdout.matches("gradients, step 1").count(), known.len() + 2, "{same:#?}");
 
     // A loss that is a little off is found, and so is what cannot be replayed.
     let expected = lab.read("plain/expected.json");

@@ -34,8 +34,8 @@ pub struct ExportArgs {
     /// Steps to export, at most the run's; 100 where the run has more.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: Option<u32>,
-    /// Train on a file of your own instead of the suites' tasks, e.g. `text=book.txt`.
-    #[arg(long, value_name = "text=FILE")]
+    /// Train on a file of your own instead of the suites' tasks, as `bench --task` does, e.g. `text=book.txt`.
+    #[arg(long, value_name = "NAME=FILE[,KEY=VALUE…]")]
     pub task: Option<String>,
     /// Where records and checkpoints are kept.
     #[arg(long, value_name = "DIR", default_value_os_t = place("target/preheat"))]
