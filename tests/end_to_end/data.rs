@@ -114,7 +114,7 @@ fn a_pinned_file_that_is_another_is_refused_with_both_hashes() {
     refused(&lab, &[], "tiny: task.path: a.bin: No such file or directory (os error 2)");
     fs::write(lab.path("a.bin"), raw(&tokens())).expect("a writable file");
     let pinned = data(&lab, &["pin", "a.bin"]);
-    let found = pinned.exits(0).stdout.split("sha256: ").nth(1).map(|rest| rest[..64].to_string()).expect("a hash");
+    let found = pinned.exits(0).stdout.split("sha256: \"").nth(1).map(|rest| rest[..64].to_string()).expect("a hash");
     refused(&lab, &[], &format!("tiny: task.sha256: a.bin has {found}, the suite states {stated}"));
     let checked = data(&lab, &["check", "--suites", "suites"]);
     checked.exits(2).says(&["tiny: task.sha256", &found, &stated]);

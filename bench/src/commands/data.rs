@@ -89,7 +89,7 @@ fn pin(path: &str, format: &str) -> Result<String, String> {
     let (count, format) = (tokens.len(), tokens.format());
     Ok(format!(
         "# {count} tokens, the largest {largest}; a tokenizer's own vocabulary may be larger, to {MAX_VOCAB}\n\
-         task: {{tokens: {{path: {quoted}, format: {format}, sha256: {sha256}, vocab: {vocab}}}}}"
+         task: {{tokens: {{path: {quoted}, format: {format}, sha256: \"{sha256}\", vocab: {vocab}}}}}"
     ))
 }
 
