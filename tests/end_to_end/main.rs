@@ -7,6 +7,7 @@ mod contract;
 mod data;
 mod doctor;
 mod export;
+mod fit;
 mod full;
 mod golden;
 mod replay;
