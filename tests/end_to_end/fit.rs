@@ -216,7 +216,7 @@ fn a_wrong_table_is_one_line_and_2() {
     let none = fit(&lab, &["none.csv"]);
     none.exits(2).says(&["none.csv", "No such file"]);
     fit(&lab, &["suites"]).exits(2).says(&["suites", "is a directory"]);
-    fit(&lab, &["t.csv", "--noise", "-1"]).exits(2).says(&["LOW:HIGH"]);
+    fit(&lab, &["t.csv", "--noise=-1"]).exits(2).says(&["LOW:HIGH"]);
     fit(&lab, &["t.csv", "--counting", "exact"]).exits(2).says(&["chinchilla-exact"]);
 }
 
