@@ -142,6 +142,8 @@ fn a_table_of_ones_own_is_fitted_by_the_default() {
     near(number(&found["parametric"]["exponent"]["value"]), EXPONENT, 0.02);
     let at = |i: usize| number(&found["predictions"][i]["params"]);
     near(at(1) * at(1) / (at(0) * at(2)), 1.0, 1e-9);
+    let rate = |i: usize| number(&found["predictions"][i]["hyper"]["peak_lr"]);
+    assert!(rate(0) > rate(1) && rate(1) > rate(2), "larger models take smaller rates");
     assert_eq!(fit(&lab, &words).stdout, first.stdout, "a fit is a function of its words");
     let other = fit(&lab, &[&words[..], &["--seed", "2"]].concat()).json();
     assert_eq!(other["fits"][0]["exponent"], found["exponent"], "the default's exponent is the data's own");
