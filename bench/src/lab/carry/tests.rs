@@ -4,7 +4,7 @@ use super::*;
 use crate::lab::workers::Workers;
 use crate::store::Store;
 use crate::store::key::tests::conditions;
-use crate::testing::{Fake, Lines, run, still};
+use crate::testing::{Fake, Lines, run, still, suite_of};
 use preheat_suites::registry::Scalar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +32,10 @@ impl Staged for TwoStages {
         let best = sums.ok_or("the sweep is not complete")?.into_iter().fold(f64::INFINITY, f64::min);
         Ok(vec![planned(run(&format!("best {best}"), 2, 9), "second")])
     }
+    fn ready(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Ready, String> {
+        let all = self.stage(index, measured).map(|runs| Ready { runs, waiting: vec![] });
+        Ok(all.unwrap_or_else(|_| Ready { runs: vec![], waiting: self.cells(index) }))
+    }
     fn cells(&self, index: usize) -> Vec<Cell> {
         // Backwards, to see that the tables' order is this one and not that of the runs.
         let cell = |seed| planned(run(self.0, 4, seed), "first").cells.remove(0);
@@ -56,17 +60,10 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
         stop: &stop,
         progress: &lines,
         environment: &BTreeMap::new(),
+        curves: &BTreeSet::new(),
     };
-    let suite = |model: &&'static str| Suite {
-        name: (*model).into(),
-        title: String::new(),
-        tier: Tier::Smoke,
-        show: BTreeMap::new(),
-        claims: vec![],
-        plan: Box::new(TwoStages(model)),
-    };
-    let suites: Vec<Suite> = models.iter().map(suite).collect();
-    let outcome = carry_out(&suites, &conditions(), &workers, &|_| 1.0);
+    let suites: Vec<Suite> = models.iter().map(|model| suite_of(model, TwoStages(model))).collect();
+    let outcome = carry_out(&suites, &conditions(), &workers, &fake, true);
     expect(outcome, fake.steps.load(Ordering::SeqCst));
 }
 
