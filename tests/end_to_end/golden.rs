@@ -65,7 +65,10 @@ fn a_flipped_verdict_is_science_and_says_was_and_is() {
     assert!(junit.exits(1).stdout.contains(r#"<failure message="science: claim post-needs-more"#), "{junit:?}");
     lab.accept().exits(0);
     let junit = lab.bench(&["--format", "junit"]);
-    assert!(!junit.exits(0).stdout.contains("<failure") && junit.stdout.contains("<testcase name=\"bits\""), "{junit:?}");
+    assert!(
+        !junit.exits(0).stdout.contains("<failure") && junit.stdout.contains("<testcase name=\"bits\""),
+        "{junit:?}"
+    );
     assert!(lab.read("CHANGELOG.md").contains("[claim] tiny.smoke: post-needs-more (T1): reproduced → inconclusive"));
 }
 

@@ -105,7 +105,8 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
 
 /// What a suite lacks where nothing is trained.
 fn lack(Missing { runs, waiting }: &Missing) -> Option<String> {
-    let wait = if *waiting > 0 { format!(", and {waiting} cells of later stages wait for runs") } else { String::new() };
+    let wait =
+        if *waiting > 0 { format!(", and {waiting} cells of later stages wait for runs") } else { String::new() };
     (runs + waiting > 0).then(|| format!("{runs} runs are not in the store{wait}"))
 }
 
@@ -170,7 +171,9 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
                 }
             }
             Status::NoGolden(why) => eprintln!("preheat: {stem}: {why}"),
-            Status::NotCompared(why) | Status::Missing(why) => eprintln!("preheat: {stem}: not compared with golden: {why}"),
+            Status::NotCompared(why) | Status::Missing(why) => {
+                eprintln!("preheat: {stem}: not compared with golden: {why}")
+            }
         }
     }
     for line in done.failures.iter().flatten() {

@@ -19,7 +19,8 @@ fn cases(result: &SuiteResult, status: &Status, failures: &[String]) -> (String,
 fn check(status: &Status, failures: &[String], expected: [&str; 4]) -> String {
     let (text, found) = cases(&result(&observed()), status, failures);
     let names = ["bits", "x0-claim", "x1-claim", "x2-claim"];
-    let expected: Vec<_> = names.iter().zip(expected).map(|(name, kind)| (name.to_string(), kind.to_string())).collect();
+    let expected: Vec<_> =
+        names.iter().zip(expected).map(|(name, kind)| (name.to_string(), kind.to_string())).collect();
     assert_eq!(found, expected, "{text}");
     text
 }
@@ -43,7 +44,8 @@ fn a_flipped_verdict_fails_its_claim_and_moved_bits_fail_theirs() {
         edit(&mut here);
         Status::Moved(compare(&golden, &here))
     };
-    let text = check(&moved(|x| x.claims[1].verdict = Verdict::Reproduced), &[], ["passed", "passed", "failure", "skipped"]);
+    let text =
+        check(&moved(|x| x.claims[1].verdict = Verdict::Reproduced), &[], ["passed", "passed", "failure", "skipped"]);
     assert!(text.contains("was refuted and is reproduced"), "{text}");
     let flipped = moved(|x| x.claims[0].verdict = Verdict::Refuted);
     check(&flipped, &[], ["passed", "failure", "passed", "skipped"]);
@@ -59,5 +61,8 @@ fn what_was_not_compared_passes_nowhere() {
     check(&Status::NotCompared("--filter".into()), &[], ["skipped"; 4]);
     let failed = ["sweep/pre <seed> 1: \"disk\"".to_string()];
     let text = check(&Status::NotCompared("not all".into()), &failed, ["error", "skipped", "skipped", "skipped"]);
-    assert!(text.contains("&lt;seed> 1: &quot;disk&quot;") || text.contains("&lt;seed&gt; 1: &quot;disk&quot;"), "{text}");
+    assert!(
+        text.contains("&lt;seed> 1: &quot;disk&quot;") || text.contains("&lt;seed&gt; 1: &quot;disk&quot;"),
+        "{text}"
+    );
 }

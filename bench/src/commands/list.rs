@@ -55,12 +55,7 @@ impl Shown {
 ///
 /// # Errors
 /// A run that cannot be built.
-pub(super) fn list(
-    session: &Session,
-    suites: &[Suite],
-    shard: Option<Shard>,
-    format: Format,
-) -> Result<Exit, Failure> {
+pub(super) fn list(session: &Session, suites: &[Suite], shard: Option<Shard>, format: Format) -> Result<Exit, Failure> {
     let shown = Shown::new(session, suites, shard)?;
     let measured = Store::peek(&session.options().store).throughput(&session.class());
     let core = measured.map_or(ASSUMED_GFLOPS * 1e9, |t| t.rate());

@@ -85,12 +85,12 @@ pub struct Extent {
 }
 
 impl Extent {
-    fn take(&mut self, run: &Run, sizes: &dyn Sizes) {
+    fn take(&mut self, filled: &Filled) {
         fn with<T: Ord + Copy>(range: &mut Option<[T; 2]>, x: T) {
             *range = Some(range.map_or([x, x], |[low, high]| [low.min(x), high.max(x)]));
         }
-        with(&mut self.steps, run.recipe.train.int("steps"));
-        if let Some(parameters) = sizes.parameters(run) {
+        with(&mut self.steps, filled.steps);
+        if let Some(parameters) = filled.parameters {
             with(&mut self.parameters, parameters);
         }
     }
@@ -163,7 +163,7 @@ pub fn carry_out(
                 }
             }
         }
-        let jobs = jobs(suites, &planned, conditions, &mut keys, sizes);
+        let (jobs, filled) = jobs(suites, planned, conditions, &mut keys, sizes);
         let carried = if train { workers.carry_out(jobs) } else { workers.look(jobs) };
         outcome.trained += carried.trained;
         outcome.reused += carried.measured.len() - carried.trained;
@@ -173,15 +173,15 @@ pub fn carry_out(
         outcome.throughput.seconds += carried.throughput.seconds;
         measured.extend(carried.measured);
         for (index, suite) in suites.iter().enumerate() {
-            let own = planned.iter().filter(|(of, _)| *of == index).map(|(_, planned)| planned);
-            for planned in own.clone() {
-                let id = planned.run.id();
-                if measured.contains_key(&id) {
-                    outcome.extents[index].take(&planned.run, sizes);
+            let own = filled.iter().filter(|filled| filled.suite == index);
+            for filled in own.clone() {
+                if measured.contains_key(&filled.id) {
+                    outcome.extents[index].take(filled);
                 } else if !train {
                     outcome.missing[index].runs += 1;
                 }
-                if let Some((label, why, _)) = carried.failures.iter().find(|(_, _, failed)| *failed == id) {
+                let failed = carried.failures.iter().find(|(_, _, failed)| *failed == filled.id);
+                if let Some((label, why, _)) = failed {
                     outcome.failures[index].push(format!("{label}: {why}"));
                 }
             }
@@ -197,18 +197,32 @@ pub fn carry_out(
     outcome
 }
 
-/// The runs of a stage that nobody carried out yet, equal ones once. `keys` learns where each run is kept.
+/// What is kept of a planned run beside its job: a recipe is large, and a job is gone once it is done.
+#[derive(Debug)]
+pub(super) struct Filled {
+    suite: usize,
+    id: RunId,
+    cells: Vec<Cell>,
+    parameters: Option<u64>,
+    steps: i64,
+}
+
+/// The runs of a stage, equal ones once, and what each fills. `keys` learns where each run is kept.
 pub(super) fn jobs(
     suites: &[Suite],
-    planned: &[(usize, Planned)],
+    planned: Vec<(usize, Planned)>,
     conditions: &Conditions,
     keys: &mut BTreeMap<RunId, Key>,
     sizes: &dyn Sizes,
-) -> Vec<Job> {
+) -> (Vec<Job>, Vec<Filled>) {
     let mut jobs: Vec<Job> = Vec::new();
+    let mut filled = Vec::new();
     let mut places: BTreeMap<RunId, usize> = BTreeMap::new();
-    for (index, Planned { run, cells, keep_steps }) in planned {
+    for (suite, Planned { run, cells, keep_steps }) in planned {
         let id = run.id();
+        let (parameters, steps) = (sizes.parameters(&run), run.recipe.train.int("steps"));
+        let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
+        filled.push(Filled { suite, id: id.clone(), cells, parameters, steps });
         if let Some(place) = places.get(&id) {
             let kept: &mut Vec<u64> = &mut jobs[*place].keep_steps;
             kept.extend(keep_steps);
@@ -216,39 +230,31 @@ pub(super) fn jobs(
             kept.dedup();
             continue;
         }
-        let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
-        let key = key(run, conditions);
+        let key = key(&run, conditions);
         let start = match &run.start {
             Start::Fresh => None,
             Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),
         };
         keys.insert(id.clone(), key.clone());
         places.insert(id, jobs.len());
-        jobs.push(Job {
-            key,
-            label: format!("{}/{cell} seed {}", suites[*index].name, run.seed),
-            step_flops: sizes.step_flops(run),
-            run: run.clone(),
-            keep_steps: keep_steps.clone(),
-            start,
-        });
+        let label = format!("{}/{cell} seed {}", suites[suite].name, run.seed);
+        jobs.push(Job { key, label, step_flops: sizes.step_flops(&run), run, keep_steps, start });
     }
-    jobs
+    (jobs, filled)
 }
 
 /// What was measured, one entry a cell, in the order of `cells`.
 fn observe<'p>(
-    planned: impl Iterator<Item = &'p Planned>,
+    filled: impl Iterator<Item = &'p Filled>,
     cells: &[Cell],
     measured: &BTreeMap<RunId, Measured>,
 ) -> Vec<(RunId, Observation)> {
     let name = |c: &Cell| (crate::results::place(&c.experiment, &c.arm, &c.axes), c.seed, c.selection);
     let order: BTreeMap<_, usize> = cells.iter().enumerate().map(|(i, cell)| (name(cell), i)).collect();
     let mut seen = Vec::new();
-    for planned in planned {
-        let id = planned.run.id();
-        let Some(measured) = measured.get(&id) else { continue };
-        for cell in &planned.cells {
+    for Filled { id, cells, .. } in filled {
+        let Some(measured) = measured.get(id) else { continue };
+        for cell in cells {
             let Cell { experiment, arm, axes, seed, selection } = cell.clone();
             let observation = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
             seen.push((order.get(&name(cell)).copied(), (id.clone(), observation)));

@@ -69,7 +69,7 @@ pub fn carry_out(
     for stage in 0..stages {
         let before: BTreeSet<RunId> = seen.own.keys().cloned().collect();
         let planned = seen.plan(stage, &mut part.failures);
-        let mut jobs = jobs(suites, &planned, conditions, &mut seen.keys, sizes);
+        let (mut jobs, _) = jobs(suites, planned, conditions, &mut seen.keys, sizes);
         jobs.retain(|job| !before.contains(&job.key.run));
         let (own, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| seen.own[&job.key.run]);
         let (ready, unready): (Vec<Job>, Vec<Job>) = own.into_iter().partition(|job| starts(job, workers));

@@ -32,7 +32,8 @@ fn every_cell_has_one_shard_whatever_the_order_of_suites() {
 
 #[test]
 fn equal_runs_of_two_suites_are_dealt_once() {
-    let twice = [suite_of("a", Staircase { suite: "same", runs: 9 }), suite_of("b", Staircase { suite: "same", runs: 9 })];
+    let twice =
+        [suite_of("a", Staircase { suite: "same", runs: 9 }), suite_of("b", Staircase { suite: "same", runs: 9 })];
     let all = dealt(&twice, 3);
     for ((suite, cell, seed, selection), shard) in &all {
         let other = if suite == "a" { "b" } else { "a" };

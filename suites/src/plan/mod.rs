@@ -14,6 +14,7 @@ use crate::record::Measured;
 use crate::registry::{Invalid, Scalar, Spec, build};
 use crate::run::{Recipe, Run, RunId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a plan leaves out or changes.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +132,8 @@ impl PlanError {
 #[derive(Clone, Debug)]
 struct Slot {
     cell: Cell,
-    recipe: Recipe,
+    /// Shared by the seeds of a grid point.
+    recipe: Arc<Recipe>,
 }
 
 /// An experiment's part of a plan.
@@ -273,9 +275,11 @@ fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result
     let mut slots = Vec::new();
     for arm in &setup.arms {
         for point in &arm.points {
+            let recipe = Arc::new(with_task(point));
             for (seed, selection) in all_seeds() {
                 let (experiment, arm, axes) = (experiment.id.clone(), arm.name.clone(), point.axes.clone());
-                slots.push(Slot { cell: Cell { experiment, arm, axes, seed, selection }, recipe: with_task(point) });
+                let cell = Cell { experiment, arm, axes, seed, selection };
+                slots.push(Slot { cell, recipe: Arc::clone(&recipe) });
             }
         }
     }

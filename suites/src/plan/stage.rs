@@ -82,7 +82,7 @@ fn kept(plan: &Plan, source: &Slot) -> Vec<u64> {
 impl Resolver<'_> {
     /// The run of a slot.
     fn run(&mut self, part: &Part, slot: &Slot) -> Result<Run, PlanError> {
-        let mut recipe = slot.recipe.clone();
+        let mut recipe = (*slot.recipe).clone();
         for take in &part.takes {
             let value = self.best_of(take, &slot.cell)?;
             *value_mut(&mut recipe, &take.path).expect("checked when the suite was read") = value;

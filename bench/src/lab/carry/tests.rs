@@ -121,7 +121,8 @@ fn a_run_that_two_experiments_share_stands_in_each_at_its_place_of_the_grid() {
         digest: String::new(),
     };
     let measured = runs.iter().map(|p| (p.run.id(), nothing.clone())).collect();
-    let seen: Vec<(String, String)> = observe(runs.iter(), &written, &measured)
+    let filled = runs.map(|p| Filled { suite: 0, id: p.run.id(), cells: p.cells, parameters: None, steps: 1 });
+    let seen: Vec<(String, String)> = observe(filled.iter(), &written, &measured)
         .into_iter()
         .map(|(_, x)| (x.experiment, x.axes["model.width"].to_string()))
         .collect();
