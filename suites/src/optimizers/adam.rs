@@ -7,6 +7,8 @@
 //! (The paper's faster variant at the end of section 2 adds ε̂ to the uncorrected √v: not this.)
 //! Weight decay is not in the paper; as in PyTorch's `Adam` it is coupled, added to the gradient, so it passes
 //! through both moments. Both moments start at 0. m is formed as m + (1−β1)·(g − m), PyTorch's `lerp`.
+//!
+//! Adam-eps (Liu et al. 2020, section 3.1) is this with `eps: 1e-4`.
 
 use super::Optimizer;
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
@@ -61,6 +63,10 @@ impl Moments {
         Self { beta1: params.real("beta1"), beta2: params.real("beta2"), eps: params.real("eps") }
     }
 
+    pub(super) const fn beta2(&self) -> f64 {
+        self.beta2
+    }
+
     /// Moves `p` along the gradient `g`: the new parameter and the new states (m, v). Declares its six
     /// scalars in the order of [`Self::scalars`].
     pub(super) fn step(b: &mut UpdateBuilder, p: Reg, g: Reg) -> (Reg, Vec<Reg>) {
@@ -112,5 +118,9 @@ impl Optimizer for Adam {
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {
         out.extend((self.weight_decay != 0.0).then_some(self.weight_decay));
         out.extend(self.moments.scalars(step, lr));
+    }
+
+    fn second_moment_decay(&self) -> Option<f64> {
+        Some(self.moments.beta2())
     }
 }

@@ -13,18 +13,16 @@ use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "adamw",
     doc: "Adam with decoupled weight decay",
-    params: &[
-        BETA1,
-        BETA2,
-        EPS,
-        ParamDef {
-            name: "weight_decay",
-            doc: "times the learning rate: the share of the parameter that a step takes away",
-            kind: ParamKind::Real { min: 0.0, max: 1e3 },
-            default: Preset::Real(0.01),
-        },
-    ],
+    params: &[BETA1, BETA2, EPS, ParamDef { default: Preset::Real(0.01), ..DECAY }],
     build,
+};
+
+/// Decoupled weight decay, none by default.
+pub(super) const DECAY: ParamDef = ParamDef {
+    name: "weight_decay",
+    doc: "times the learning rate: the share of the parameter that a step takes away",
+    kind: ParamKind::Real { min: 0.0, max: 1e3 },
+    default: Preset::Real(0.0),
 };
 
 struct AdamW {
@@ -48,5 +46,9 @@ impl Optimizer for AdamW {
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {
         out.push(1.0 - lr * self.weight_decay);
         out.extend(self.moments.scalars(step, lr));
+    }
+
+    fn second_moment_decay(&self) -> Option<f64> {
+        Some(self.moments.beta2())
     }
 }

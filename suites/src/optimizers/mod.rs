@@ -4,7 +4,11 @@
 //! shape with different coefficients share one expression.
 
 mod adam;
+mod adam_2k;
 mod adamw;
+mod gi_adam;
+mod lion;
+mod radam;
 mod sgd;
 
 use crate::registry::Entry;
@@ -24,10 +28,15 @@ pub trait Optimizer: Send + Sync {
         self.write_scalars(step, lr, &mut out);
         out
     }
+    /// β2 where it is the decay of a second moment: what the untuned warm-up of 2/(1−β2) steps is made from.
+    fn second_moment_decay(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// All optimizers.
-pub static OPTIMIZERS: &[Entry<Box<dyn Optimizer>>] = &[adam::ENTRY, adamw::ENTRY, sgd::ENTRY];
+pub static OPTIMIZERS: &[Entry<Box<dyn Optimizer>>] =
+    &[adam::ENTRY, adam_2k::ENTRY, adamw::ENTRY, gi_adam::ENTRY, lion::ENTRY, radam::ENTRY, sgd::ENTRY];
 
 #[cfg(test)]
 mod tests;
