@@ -8,7 +8,8 @@
 
 use super::Optimizer;
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
-use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
+use preheat_kernels::graph::Update;
+use preheat_kernels::update::UpdateBuilder;
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "lion",
@@ -43,7 +44,7 @@ fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
 }
 
 impl Optimizer for Lion {
-    fn expr(&self) -> UpdateExpr {
+    fn update(&self) -> Update {
         let mut b = UpdateBuilder::new();
         let (beta1, weight1) = (b.scalar("beta1"), b.scalar("one_minus_beta1"));
         let (beta2, weight2) = (b.scalar("beta2"), b.scalar("one_minus_beta2"));
@@ -56,7 +57,7 @@ impl Optimizer for Lion {
         let p = b.fma(minus_lr, direction, p);
         let kept = b.mul(beta2, m);
         let m = b.fma(weight2, g, kept);
-        b.finish(p, vec![m])
+        b.finish(p, vec![m]).into()
     }
 
     fn write_scalars(&self, _step: u64, lr: f64, out: &mut Vec<f64>) {

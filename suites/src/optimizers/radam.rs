@@ -18,7 +18,8 @@
 use super::Optimizer;
 use super::adam::{BETA1, BETA2};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
-use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
+use preheat_kernels::graph::Update;
+use preheat_kernels::update::UpdateBuilder;
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "radam",
@@ -94,7 +95,7 @@ impl RAdam {
 }
 
 impl Optimizer for RAdam {
-    fn expr(&self) -> UpdateExpr {
+    fn update(&self) -> Update {
         let mut b = UpdateBuilder::new();
         let (weight1, beta2, weight2) = (b.scalar("one_minus_beta1"), b.scalar("beta2"), b.scalar("one_minus_beta2"));
         let (keep, eps) = (b.scalar("keep"), b.scalar("eps"));
@@ -113,7 +114,7 @@ impl Optimizer for RAdam {
         let direction = b.div(m, scale);
         let p = b.mul(keep, p);
         let p = b.fma(minus_step, direction, p);
-        b.finish(p, vec![m, v])
+        b.finish(p, vec![m, v]).into()
     }
 
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {
