@@ -1,6 +1,6 @@
 //! Lion (Chen et al. 2023, Algorithm 2).
 //!
-//! c = β1·m + (1−β1)·g;  p ← (1 − lr·weight_decay)·p − lr·sign(c);  m ← β2·m + (1−β2)·g
+//! c = β1·m + (1−β1)·g;  p ← p − lr·(sign(c) + weight_decay·p);  m ← β2·m + (1−β2)·g
 //!
 //! As published: no bias correction, no ε, decoupled decay at the full learning rate, m starts at 0. The sign of zero
 //! is 0. β2 is the decay of a first moment, so the untuned warm-up of 2/(1−β2) steps does not apply. The paper's rates
@@ -48,12 +48,12 @@ impl Optimizer for Lion {
         let mut b = UpdateBuilder::new();
         let (beta1, weight1) = (b.scalar("beta1"), b.scalar("one_minus_beta1"));
         let (beta2, weight2) = (b.scalar("beta2"), b.scalar("one_minus_beta2"));
-        let (keep, minus_lr) = (b.scalar("keep"), b.scalar("minus_lr"));
+        let (decay, minus_lr) = (b.scalar("weight_decay"), b.scalar("minus_lr"));
         let (p, g, m) = (b.param(), b.grad(), b.state(0));
         let kept = b.mul(beta1, m);
         let c = b.fma(weight1, g, kept);
         let direction = b.sign(c);
-        let p = b.mul(keep, p);
+        let direction = b.fma(decay, p, direction);
         let p = b.fma(minus_lr, direction, p);
         let kept = b.mul(beta2, m);
         let m = b.fma(weight2, g, kept);
@@ -62,6 +62,6 @@ impl Optimizer for Lion {
 
     fn write_scalars(&self, _step: u64, lr: f64, out: &mut Vec<f64>) {
         let Self { beta1, beta2, weight_decay } = *self;
-        out.extend([beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 - lr * weight_decay, -lr]);
+        out.extend([beta1, 1.0 - beta1, beta2, 1.0 - beta2, weight_decay, -lr]);
     }
 }
