@@ -37,7 +37,7 @@ pub struct Compiled {
 
 impl Compiled {
     /// Derives the reverse pass, appends the update and plans memory for `runs` runs.
-    pub fn new(network: Network, update: Update, clip: Option<f64>, runs: usize) -> Self {
+    pub fn new(network: Network, update: impl Into<Update>, clip: Option<f64>, runs: usize) -> Self {
         let Network { mut graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init } = network;
         graph.backward(loss, &[]);
         let grad_norm = graph.grad_norm();

@@ -75,7 +75,7 @@ fn stands_in_an_arm_and_not_in_a_grid() {
         "grid: {schedule.peak_lr: [1e-3",
         "grid: {schedule.warmup_steps: [0, untuned], schedule.peak_lr: [1e-3",
     );
-    let line = suite(&grid).err().expect("refused");
+    let line = suite(&grid).expect_err("refused");
     assert!(line.contains("`untuned` is no value of a grid; allowed: numbers here, the word in an arm"), "{line}");
 }
 
@@ -97,6 +97,6 @@ fn does_not_follow_a_taken_decay() {
         )
     };
     searched("schedule: {linear: {peak_lr: 1e-2, warmup_steps: 5}}").unwrap_or_else(|e| panic!("{e}"));
-    let line = searched("schedule: {linear: {peak_lr: 1e-2, warmup_steps: untuned}}").err().expect("refused");
+    let line = searched("schedule: {linear: {peak_lr: 1e-2, warmup_steps: untuned}}").expect_err("refused");
     assert!(line.contains("take.optimizer.beta2: changes the untuned warm-up of the schedule"), "{line}");
 }

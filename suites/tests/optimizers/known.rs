@@ -80,7 +80,7 @@ fn novograd_divides_by_the_running_norm() {
     let (initial, steps) = (reals(1, 7), [reals(2, 7), reals(3, 7)]);
     let given = [("beta1", real(0.5)), ("beta2", real(0.75)), ("eps", real(0.0)), ("weight_decay", real(0.2))];
     let found = trajectory("novograd", &given, &[("b", &[7])], 0.1, &initial, &steps);
-    let square = |g: &[f64]| norm(g.iter().copied()).powi(2);
+    let square = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>();
     let v = [square(&steps[0]), 0.75 * square(&steps[0]) + 0.25 * square(&steps[1])];
     for i in 0..7 {
         let first = steps[0][i] / v[0].sqrt() + 0.2 * initial[i];
@@ -101,8 +101,10 @@ fn adafactor_is_exact_on_squares_of_rank_one() {
     let rms = norm(initial.iter().copied()) / 35f64.sqrt();
     for (relative, rate) in [(true, 0.01 * rms), (false, 0.01)] {
         let given = [("relative_step", Scalar::Flag(relative))];
-        let matrix = trajectory("adafactor", &given, &[("w", &[rows, cols])], 0.01, &initial, &[grads.clone()]);
-        let vector = trajectory("adafactor", &given, &[("b", &[rows * cols])], 0.01, &initial, &[grads.clone()]);
+        let matrix =
+            trajectory("adafactor", &given, &[("w", &[rows, cols])], 0.01, &initial, std::slice::from_ref(&grads));
+        let vector =
+            trajectory("adafactor", &given, &[("b", &[rows * cols])], 0.01, &initial, std::slice::from_ref(&grads));
         for (i, (m, v)) in matrix[0].iter().zip(&vector[0]).enumerate() {
             assert!((m - (initial[i] - rate * grads[i].signum())).abs() < 1e-14, "{m}");
             assert!((m - v).abs() < 1e-14);
@@ -113,7 +115,6 @@ fn adafactor_is_exact_on_squares_of_rank_one() {
 #[test]
 fn adafactor_clips_its_direction_and_bounds_its_rate() {
     let initial = reals(1, 6);
-    let rms = norm(initial.iter().copied()) / 6f64.sqrt();
     // One large gradient after small ones: its direction is far above the threshold and is cut to it.
     let steps: Vec<Vec<f64>> = (1..=9).map(|t| vec![if t == 9 { 1e3 } else { 1.0 }; 6]).collect();
     let found = trajectory("adafactor", &[("clip_threshold", real(0.5))], &[("b", &[6])], 10.0, &initial, &steps);
@@ -124,7 +125,6 @@ fn adafactor_clips_its_direction_and_bounds_its_rate() {
         close(step, 0.5 * size.max(1e-3) / f64::from(t).sqrt());
         before.clone_from(after);
     }
-    assert!(rms > 1e-3);
 }
 
 /// X after five iterations: its singular values, seen by X·Xᵀ on test vectors, lie between 0.6 and 1.3.
