@@ -83,18 +83,23 @@ impl Moments {
 
     /// The new moments [m, v], and √v̂ + ε. Declares the first five scalars of [`Self::scalars`].
     pub(super) fn moved(b: &mut UpdateBuilder, g: Reg) -> ([Reg; 2], Reg) {
-        let (weight1, beta2, weight2) = (b.scalar("one_minus_beta1"), b.scalar("beta2"), b.scalar("one_minus_beta2"));
+        let [m, v] = Self::averages(b, g);
         let (root, eps) = (b.scalar("root_correction2"), b.scalar("eps"));
+        let scale = b.sqrt(v);
+        let scale = b.div(scale, root);
+        let scale = b.add(scale, eps);
+        ([m, v], scale)
+    }
+
+    /// The new moments [m, v]. Declares the first three scalars of [`Self::scalars`].
+    pub(super) fn averages(b: &mut UpdateBuilder, g: Reg) -> [Reg; 2] {
+        let (weight1, beta2, weight2) = (b.scalar("one_minus_beta1"), b.scalar("beta2"), b.scalar("one_minus_beta2"));
         let (m, v) = (b.state(0), b.state(1));
         let towards = b.sub(g, m);
         let m = b.fma(weight1, towards, m);
         let kept = b.mul(beta2, v);
         let squared = b.mul(g, g);
-        let v = b.fma(weight2, squared, kept);
-        let scale = b.sqrt(v);
-        let scale = b.div(scale, root);
-        let scale = b.add(scale, eps);
-        ([m, v], scale)
+        [m, b.fma(weight2, squared, kept)]
     }
 
     /// 1 − β1^t, the first moment's bias correction.

@@ -11,7 +11,6 @@ use super::Optimizer;
 use super::adam::{BETA1, BETA2, EPS, Moments};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::graph::Update;
-use preheat_kernels::update::UpdateBuilder;
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "adam-2k",
@@ -44,11 +43,7 @@ fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
 
 impl Optimizer for Adam2k {
     fn update(&self) -> Update {
-        let mut b = UpdateBuilder::new();
-        let (keep, p, g) = (b.scalar("keep"), b.param(), b.grad());
-        let p = b.mul(keep, p);
-        let (p, states) = Moments::step(&mut b, p, g);
-        b.finish(p, states).into()
+        super::adamw::step("keep").into()
     }
 
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {

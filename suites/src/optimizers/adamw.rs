@@ -9,7 +9,7 @@ use super::Optimizer;
 use super::adam::{BETA1, BETA2, EPS, Moments};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::graph::Update;
-use preheat_kernels::update::UpdateBuilder;
+use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "adamw",
@@ -35,13 +35,18 @@ fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
     Ok(Box::new(AdamW { moments: Moments::new(params), weight_decay: params.real("weight_decay") }))
 }
 
+/// The step, whose first scalar is called `keep`: the share of the parameter that stays.
+pub(super) fn step(keep: &'static str) -> UpdateExpr {
+    let mut b = UpdateBuilder::new();
+    let (keep, p, g) = (b.scalar(keep), b.param(), b.grad());
+    let p = b.mul(keep, p);
+    let (p, states) = Moments::step(&mut b, p, g);
+    b.finish(p, states)
+}
+
 impl Optimizer for AdamW {
     fn update(&self) -> Update {
-        let mut b = UpdateBuilder::new();
-        let (keep, p, g) = (b.scalar("keep"), b.param(), b.grad());
-        let p = b.mul(keep, p);
-        let (p, states) = Moments::step(&mut b, p, g);
-        b.finish(p, states).into()
+        step("keep").into()
     }
 
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {

@@ -8,7 +8,6 @@ use super::Optimizer;
 use super::adam::{BETA1, BETA2, EPS, Moments};
 use crate::registry::{Entry, Invalid, Params};
 use preheat_kernels::graph::Update;
-use preheat_kernels::update::UpdateBuilder;
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "gi-adam",
@@ -28,11 +27,7 @@ fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
 
 impl Optimizer for GiAdam {
     fn update(&self) -> Update {
-        let mut b = UpdateBuilder::new();
-        let (keep, p, g) = (b.scalar("keep"), b.param(), b.grad());
-        let p = b.mul(keep, p);
-        let (p, states) = Moments::step(&mut b, p, g);
-        b.finish(p, states).into()
+        super::adamw::step("keep").into()
     }
 
     fn write_scalars(&self, step: u64, lr: f64, out: &mut Vec<f64>) {

@@ -129,14 +129,6 @@ fn scaled_along() -> UpdateExpr {
     b.finish(p, vec![])
 }
 
-fn adamw() -> UpdateExpr {
-    let mut b = UpdateBuilder::new();
-    let (keep, p, g) = (b.scalar("adam_keep"), b.param(), b.grad());
-    let p = b.mul(keep, p);
-    let (p, states) = Moments::step(&mut b, p, g);
-    b.finish(p, states)
-}
-
 /// One Newton–Schulz iteration.
 fn iterate(t: &mut TensorUpdate<'_>, x: TensorId) -> TensorId {
     const FITS: &str = "the shapes of an iteration fit";
@@ -170,7 +162,7 @@ fn matrix(t: &mut TensorUpdate<'_>, nesterov: bool, match_rms: bool) {
 fn fallback(t: &mut TensorUpdate<'_>) {
     let (p, g) = (t.param(), t.grad());
     let (m, v) = (t.moment_like_param("m"), t.moment_like_param("v"));
-    t.map(adamw(), p, g, &[m, v], &[]);
+    t.map(super::adamw::step("adam_keep"), p, g, &[m, v], &[]);
 }
 
 impl Optimizer for Muon {

@@ -16,7 +16,7 @@
 //! β2 ≤ 2/3.
 
 use super::Optimizer;
-use super::adam::{BETA1, BETA2};
+use super::adam::{BETA1, BETA2, Moments};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::graph::Update;
 use preheat_kernels::update::UpdateBuilder;
@@ -97,15 +97,10 @@ impl RAdam {
 impl Optimizer for RAdam {
     fn update(&self) -> Update {
         let mut b = UpdateBuilder::new();
-        let (weight1, beta2, weight2) = (b.scalar("one_minus_beta1"), b.scalar("beta2"), b.scalar("one_minus_beta2"));
+        let (p, g) = (b.param(), b.grad());
+        let [m, v] = Moments::averages(&mut b, g);
         let (keep, eps) = (b.scalar("keep"), b.scalar("eps"));
         let (floor, ceiling, minus_step) = (b.scalar("floor"), b.scalar("ceiling"), b.scalar("minus_step_size"));
-        let (p, g, m, v) = (b.param(), b.grad(), b.state(0), b.state(1));
-        let towards = b.sub(g, m);
-        let m = b.fma(weight1, towards, m);
-        let kept = b.mul(beta2, v);
-        let squared = b.mul(g, g);
-        let v = b.fma(weight2, squared, kept);
         let scale = b.sqrt(v);
         let scale = b.add(scale, eps);
         // A step that is not rectified has floor = ceiling = 1: its scale is exactly 1, also where v is infinite.

@@ -53,7 +53,7 @@ fn other_words_and_lengths_that_do_not_fit() {
     let word = format!("{place}: is `tuned`; allowed: a whole number from 0 to 10000000, or untuned");
     assert_eq!(id("adam: {}", "tuned"), Err(word));
     let long = format!("{place}: warm-up of 2000 steps is not below the run's 150 steps; allowed: 0 to 149");
-    let within = "recipe:4:50: schedule.linear.decay_from: 100 lies within the warm-up of 2000 steps; allowed: 0 or from 2000 on";
+    let within = "recipe:4:48: schedule.linear.decay_from: 100 lies within the warm-up of 2000 steps; allowed: 0 or from 2000 on";
     assert_eq!(id("adam: {}", "untuned"), Err(within.into()));
     let steps = yaml("adam: {}", "untuned").replace("decay_from: 100, ", "decay_from: 0,   ");
     assert_eq!(parse_recipe("recipe", &steps, &Registry::builtin()).map(|_| ()).map_err(|e| e.to_string()), Err(long));
