@@ -16,6 +16,7 @@ mod section;
 mod show;
 mod suite;
 mod tables;
+mod untuned;
 mod wire;
 
 pub use error::{DefinitionError, Place};
