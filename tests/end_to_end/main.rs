@@ -9,6 +9,7 @@ mod contract;
 mod data;
 mod doctor;
 mod export;
+mod fit;
 mod full;
 mod golden;
 #[cfg(target_os = "linux")]
