@@ -98,6 +98,9 @@ fn positive(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A table that is not one, or of which no group has a law (2); a drawing that cannot be written (5).
 pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
+    if args.format == Format::Junit {
+        return Err(Failure::usage("--format junit: a fit has no cases; allowed: table, json, csv, markdown"));
+    }
     let file = args.table.display().to_string();
     let words = Words { counting: args.counting.as_deref().and_then(Convention::of), group: args.group.clone() };
     let table = parse(&file, &read(&args.table)?, &words).map_err(Failure::usage)?;
@@ -158,7 +161,7 @@ fn print(found: &Outcome, format: Format) -> Result<(), Failure> {
         }
         Format::Markdown => Style::Markdown,
         Format::Table if std::io::stdout().is_terminal() => Style::Unicode,
-        Format::Table => Style::Plain,
+        Format::Table | Format::Junit => Style::Plain,
     };
     out(&show::text(found, style));
     Ok(())
