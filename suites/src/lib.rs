@@ -6,6 +6,7 @@ pub mod definition;
 pub mod models;
 pub mod optimizers;
 pub mod plan;
+pub mod readings;
 pub mod record;
 pub mod registry;
 pub mod run;

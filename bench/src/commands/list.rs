@@ -90,7 +90,8 @@ fn row(
         }
         if seen.insert(planned.run.id()) {
             let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
-            total += run_flops(&planned.run.recipe.train, step);
+            let sets = session.trainers().validation_sets(&planned.run).map_err(Failure::usage)?;
+            total += run_flops(&planned.run, sets, step);
             expected += work(&planned.run, step);
             runs += 1;
         }

@@ -150,7 +150,7 @@ fn jobs(
         let key = key(run, conditions);
         let start = match &run.start {
             Start::Fresh => None,
-            Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),
+            Start::Checkpoint { run, step, .. } => keys.get(run).map(|key| (key.clone(), *step)),
         };
         keys.insert(id.clone(), key.clone());
         places.insert(id, jobs.len());

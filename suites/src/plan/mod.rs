@@ -115,6 +115,7 @@ pub enum PlanError {
 struct Slot {
     cell: Cell,
     recipe: Recipe,
+    start: Option<StartFrom>,
 }
 
 /// An experiment's part of a plan.
@@ -122,7 +123,6 @@ struct Slot {
 struct Part {
     stage: usize,
     takes: Vec<Take>,
-    start: Option<StartFrom>,
     choosing_selection: bool,
     slots: Vec<Slot>,
 }
@@ -191,7 +191,7 @@ impl Plan {
         let mut wanted = BTreeSet::new();
         for slot in self.parts.values().flat_map(|(_, part)| &part.slots) {
             if filter.names(&slot.cell) {
-                self.want(&slot.cell, &mut wanted);
+                self.want(slot, &mut wanted);
             }
         }
         for (_, part) in self.parts.values_mut() {
@@ -199,16 +199,16 @@ impl Plan {
         }
     }
 
-    fn want(&self, cell: &Cell, wanted: &mut BTreeSet<String>) {
-        let Some(part) = self.part(&cell.experiment) else { return };
-        if !wanted.insert(cell.key()) {
+    fn want(&self, slot: &Slot, wanted: &mut BTreeSet<String>) {
+        let Some(part) = self.part(&slot.cell.experiment) else { return };
+        if !wanted.insert(slot.cell.key()) {
             return;
         }
-        for source in part.takes.iter().flat_map(|take| stage::searched(self, take, cell)) {
-            self.want(&source.cell, wanted);
+        for source in part.takes.iter().flat_map(|take| stage::searched(self, take, &slot.cell)) {
+            self.want(source, wanted);
         }
-        if let Some(source) = part.start.as_ref().and_then(|start| stage::started_from(self, start, cell)) {
-            self.want(&source.cell, wanted);
+        if let Some(source) = stage::started_from(self, slot) {
+            self.want(source, wanted);
         }
     }
 }
@@ -243,15 +243,16 @@ fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result
     for arm in &setup.arms {
         for point in &arm.points {
             for (seed, selection) in all_seeds() {
-                let (experiment, arm, axes) = (experiment.id.clone(), arm.name.clone(), point.axes.clone());
-                slots.push(Slot { cell: Cell { experiment, arm, axes, seed, selection }, recipe: with_task(point) });
+                let (start, axes) = (arm.start.clone(), point.axes.clone());
+                let (experiment, arm) = (experiment.id.clone(), arm.name.clone());
+                let cell = Cell { experiment, arm, axes, seed, selection };
+                slots.push(Slot { cell, recipe: with_task(point), start });
             }
         }
     }
     Ok(Part {
         stage: experiment.stage,
         takes: experiment.takes.clone(),
-        start: setup.start.clone(),
         choosing_selection: setup.selection_seeds.is_some(),
         slots,
     })

@@ -12,6 +12,9 @@ const MAGIC: &[u8; 8] = b"PHCKPT01";
 pub(super) struct Head {
     pub(super) run: RunId,
     pub(super) step: u64,
+    /// Steps that the optimizer had done before the run's first.
+    #[serde(default)]
+    pub(super) optimizer_steps: u64,
     pub(super) outcome: Option<Outcome>,
     pub(super) curves: BTreeMap<String, Vec<Point>>,
     pub(super) metrics: BTreeMap<String, f64>,
