@@ -1,5 +1,6 @@
 //! The real work: trainers on a device, and tasks that are opened once and shared by all runs.
 
+use super::carry::Sizes;
 use super::data;
 use super::work::{Training, Work};
 use crate::store::key::{Conditions, Key};
@@ -9,7 +10,7 @@ use preheat_suites::record::Measured;
 use preheat_suites::registry::{Invalid, build};
 use preheat_suites::run::{Run, Start};
 use preheat_suites::tasks::Task;
-use preheat_suites::train::Trainer;
+use preheat_suites::train::{Trainer, run_flops};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -66,12 +67,14 @@ impl Trainers {
         Ok(model.step_flops(run.recipe.train.size("batch"), task.vocab(), task.seq()))
     }
 
-    /// Validation sets that each evaluation of a run measures: its task's own, and those beside it.
+    /// FLOPs of a whole run: its steps, evaluations and probes.
     ///
     /// # Errors
-    /// A task that cannot be opened.
-    pub fn validation_sets(&self, run: &Run) -> Result<usize, Invalid> {
-        Ok(1 + self.task(run)?.named_sets().iter().filter(|named| named.set.is_some()).count())
+    /// A recipe that cannot be built.
+    pub fn run_flops(&self, run: &Run) -> Result<f64, Invalid> {
+        // The task's own validation set, and those beside it.
+        let sets = 1 + self.task(run)?.named_sets().iter().filter(|named| named.set.is_some()).count();
+        Ok(run_flops(run, sets, self.step_flops(run)?))
     }
 
     /// Learnable parameters of a run's model.
@@ -94,6 +97,15 @@ struct OnCpu(Trainer);
 impl Work for Trainers {
     fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
         Ok(Box::new(OnCpu(self.trainer(run, from)?)))
+    }
+}
+
+impl Sizes for Trainers {
+    fn step_flops(&self, run: &Run) -> f64 {
+        Trainers::step_flops(self, run).unwrap_or(0.0)
+    }
+    fn parameters(&self, run: &Run) -> Option<u64> {
+        Trainers::parameters(self, run).ok()
     }
 }
 

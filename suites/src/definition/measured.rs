@@ -15,7 +15,10 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 /// What a name is the name of.
 #[derive(Clone, Copy)]
 enum What {
+    /// A final metric or a reading.
     Metric,
+    /// A final metric alone.
+    Final,
     /// A metric that is 0 or 1.
     Flag,
     Curve,
@@ -60,6 +63,16 @@ fn reads(kind: &Kind) -> Vec<Reads<'_>> {
     }
 }
 
+/// The curves that a claim reads, whole or at a place; of a finished run nobody needs the others.
+pub fn curves_read(claim: &Claim) -> impl Iterator<Item = String> {
+    reads(&claim.kind).into_iter().flat_map(|read| {
+        let whole = matches!(read.what, What::Curve);
+        read.names
+            .into_iter()
+            .filter_map(move |name| if whole { Some(name) } else { Some(Reading::parse(&name)?.curve) })
+    })
+}
+
 /// Checks the names that a claim reads. `node` is its `kind`; its selections are known to hold.
 pub(super) fn check(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
     let Value::Map(pairs) = &node.value else { return Ok(()) };
@@ -84,7 +97,7 @@ fn arm<'s>(suite: &'s Suite, select: &Select, tier: Tier) -> Option<&'s Arm> {
 
 /// Checks the metric by which an arm's grid values are compared.
 pub(super) fn metric(name: &str, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
-    known(name, What::Metric, arm, experiment, tier, place)
+    known(name, What::Final, arm, experiment, tier, place)
 }
 
 /// Whether `name` reads a curve that every run of the arm has, and from where on: `None` where it is no reading of a
@@ -102,7 +115,7 @@ pub(super) fn reading_from(name: &str, arm: &Arm) -> Option<(Reading, f64)> {
 fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
     let list: fn(&Params, &[&str]) -> Vec<String> = match what {
         What::Curve => metrics::curves,
-        What::Metric | What::Flag => metrics::names,
+        What::Metric | What::Final | What::Flag => metrics::names,
     };
     let mut names: Vec<String> = Vec::new();
     // Points of one recipe but for the seed or a rate have the same names.
@@ -125,7 +138,7 @@ fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place:
         return Err(DefinitionError::at(place, message).allowed(allowed));
     }
     let what = match what {
-        What::Metric => "metric",
+        What::Metric | What::Final => "metric",
         What::Flag => "0/1 metric",
         What::Curve => "curve",
     };
