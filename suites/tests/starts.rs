@@ -159,6 +159,17 @@ fn states_are_seen_by_parameter_and_do_not_fit_another_optimizer() {
     let fresh = onward("{adamw: {}}", &first, false);
     assert!(fresh.optimizer_states().iter().flatten().all(|s| s.values.iter().all(|v| *v == 0.0)));
     assert_eq!(fresh.optimizer_steps(), 0);
+    // A count that could overflow is refused. The head grows by 15 digits; its length stands before it.
+    let mut bytes = first.1[..8].to_vec();
+    let len = u64::from_le_bytes(first.1[8..16].try_into().unwrap());
+    bytes.extend((len + 15).to_le_bytes());
+    let at = first.1.windows(17).position(|w| w == b"\"optimizer_steps\"").expect("the count") + 18;
+    assert_eq!(first.1[at], b'0');
+    bytes.extend(&first.1[16..at]);
+    bytes.extend(b"9007199254740993");
+    bytes.extend(&first.1[at + 1..]);
+    let refused = onward("{adamw: {}}", &first, true).start_from(&bytes, true).unwrap_err();
+    assert!(refused.contains("more steps"), "{refused}");
     let start = Start::Checkpoint { run: first.2.id(), step: CHANGE as u64, optimizer_state: true };
     let mut other = trainer(recipe("{sgd: {momentum: 0.9}}", 3), start, 0);
     assert!(other.start_from(&first.1, true).is_err());
