@@ -16,7 +16,7 @@ mod session;
 pub use backward::Gradients;
 pub use node::{Node, Op};
 pub use plan::{EntryId, Program};
-pub use session::Session;
+pub use session::{Session, Watch};
 
 use std::fmt;
 
