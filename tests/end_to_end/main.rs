@@ -2,14 +2,20 @@
 
 mod bad_input;
 mod bits;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod clocks;
 mod commands;
 mod contract;
 mod data;
 mod doctor;
 mod export;
+mod fit;
 mod full;
 mod golden;
+#[cfg(target_os = "linux")]
+mod memory;
 mod replay;
+mod shards;
 mod store;
 mod support;
 mod torture;

@@ -44,8 +44,8 @@ pub(super) struct Net {
     pub(super) session: Session<f32, Cpu>,
     optimizer: Box<dyn Optimizer>,
     schedule: Box<dyn Schedule>,
-    /// Tensors that a checkpoint keeps beside the flat buffers.
-    states: Vec<TensorId>,
+    /// Tensors that a checkpoint keeps beside the flat buffers: the optimizer's moments, the model's states.
+    kept: [Vec<TensorId>; 2],
     /// Parameters before the step, where the update's norm is wanted.
     before: Vec<f32>,
     /// The optimizer's host scalars of a step.
@@ -80,13 +80,13 @@ impl Trainer {
             Built::NormJacobian(jacobian) => trainer.metrics = jacobian.measure(run.seed, device),
             Built::Network(network) => {
                 let clip = Some(train.real("clip")).filter(|c| *c > 0.0);
-                let compiled = Compiled::new(*network, optimizer.expr(), clip, 1);
+                let compiled = Compiled::new(*network, optimizer.update(), clip, 1);
                 let mut session = Session::new(Arc::clone(&compiled.program), device);
                 initialise(&mut session, &compiled.init, 0, run.seed);
-                let states = compiled.program.graph().tensors_with(Role::State);
+                let kept = [Role::Moment, Role::State].map(|role| compiled.program.graph().tensors_with(role));
                 let before = vec![0.0; session.flat_params(0).len()];
                 let scalars = Vec::new();
-                trainer.net = Some(Net { compiled, session, optimizer, schedule, states, before, scalars });
+                trainer.net = Some(Net { compiled, session, optimizer, schedule, kept, before, scalars });
                 trainer.prepare_curves();
                 trainer.probe("init");
             }
@@ -320,18 +320,18 @@ pub(super) fn validation_loss(net: &mut Net, task: &dyn Task) -> f64 {
 }
 
 impl Net {
-    /// The flat parameters, the optimizer's states, then the graph's states.
+    /// The flat parameters, the optimizer's states, its moments of tensors, then the graph's states.
     fn buffers(&self) -> Vec<&[f32]> {
         let optimizer = (0..self.compiled.program.optimizer_states()).map(|s| self.session.optimizer_state(s, 0));
-        let states = self.states.iter().map(|s| self.session.get(*s, 0));
-        std::iter::once(self.session.flat_params(0)).chain(optimizer).chain(states).collect()
+        let kept = self.kept.iter().flatten().map(|s| self.session.get(*s, 0));
+        std::iter::once(self.session.flat_params(0)).chain(optimizer).chain(kept).collect()
     }
 
     fn load(&mut self, lengths: &[usize], bytes: &[u8], optimizer_state: bool) -> Result<(), String> {
         let own: Vec<usize> = self.buffers().iter().map(|b| b.len()).collect();
         let optimizer = self.compiled.program.optimizer_states();
-        if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + self.states.len()
-        {
+        let [moments, states] = self.kept.clone();
+        if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + states.len() {
             return Err("a checkpoint of another model or optimizer".into());
         }
         let mut rest = checkpoint::read_buffer(bytes, self.session.flat_params_mut(0))?;
@@ -339,11 +339,14 @@ impl Net {
             for s in 0..optimizer {
                 rest = checkpoint::read_buffer(rest, self.session.optimizer_state_mut(s, 0))?;
             }
+            for id in moments {
+                rest = checkpoint::read_buffer(rest, self.session.get_mut(id, 0))?;
+            }
         } else {
-            let skipped: usize = lengths[1..lengths.len() - self.states.len()].iter().map(|n| n * 4).sum();
+            let skipped: usize = lengths[1..lengths.len() - states.len()].iter().map(|n| n * 4).sum();
             rest = rest.get(skipped..).ok_or("a truncated checkpoint")?;
         }
-        for id in self.states.clone() {
+        for id in states {
             rest = checkpoint::read_buffer(rest, self.session.get_mut(id, 0))?;
         }
         if rest.is_empty() { Ok(()) } else { Err("a checkpoint of another model".into()) }

@@ -128,6 +128,31 @@ fn a_later_stage_takes_the_best_rate_of_the_selection_seeds() {
 }
 
 #[test]
+fn what_can_be_known_is_ready_and_the_rest_waits() {
+    // A third experiment of the second's stage needs no record.
+    let third = SECOND.replace("id: second", "id: third").replace(take(), START);
+    let plan = plan(&suite(&with("claims:\n", &format!("{SECOND}{third}claims:\n"))), &PlanOptions::default());
+    let first = plan.resolve_stage(0, &BTreeMap::new()).unwrap();
+    let places = |done: &BTreeMap<RunId, Measured>| {
+        let ready = plan.ready_stage(1, done).unwrap();
+        let place = |cells: &[preheat_suites::plan::Cell]| cells[0].experiment.clone();
+        let runs: Vec<String> = ready.runs.iter().map(|planned| place(&planned.cells)).collect();
+        let waiting: Vec<String> = ready.waiting.iter().map(|cell| cell.experiment.clone()).collect();
+        (runs, waiting)
+    };
+    let third = || ["third", "third"].map(String::from);
+    assert_eq!(places(&BTreeMap::new()), (third().to_vec(), vec!["second".to_string()]));
+    let mut done = records(&first, |lr, _| lr);
+    assert_eq!(places(&done), ([vec!["second".to_string()], third().to_vec()].concat(), vec![]));
+    assert_eq!(plan.ready_stage(1, &done).unwrap().runs, plan.resolve_stage(1, &done).unwrap());
+    // One seed that chooses is enough to wait for.
+    let chooses = first.iter().find(|p| p.cells[0].selection && p.cells[0].arm == "warm").expect("a selection seed");
+    done.remove(&chooses.run.id());
+    assert_eq!(places(&done).1, ["second"]);
+    assert!(plan.ready_stage(1, &records(&first, |_, _| f64::NAN)).is_err(), "nothing finite is no reason to wait");
+}
+
+#[test]
 fn without_selection_seeds_the_claim_seeds_choose() {
     let yaml = second("", "").replace("    selection_seeds: {first: 101, count: 2}\n", "");
     let plan = plan(&suite(&yaml), &PlanOptions::default());
@@ -154,11 +179,16 @@ fn shared_axes_agree_where_a_value_is_taken() {
     assert_eq!(rates, [1e-3, 1.0]);
 }
 
+/// In place of [`take`]'s line.
+const START: &str =
+    "    start: {from: {experiment: training, arm: warm, step: 30}}\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}";
+
+fn take() -> &'static str {
+    SECOND.lines().find(|l| l.contains("take:")).unwrap()
+}
+
 fn starting() -> String {
-    let take = SECOND.lines().find(|l| l.contains("take:")).unwrap();
-    let start =
-        "    start: {from: {experiment: training, arm: warm, step: 30}}\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}";
-    second(take, start)
+    second(take(), START)
 }
 
 #[test]
