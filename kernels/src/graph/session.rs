@@ -14,6 +14,9 @@ const MAX_STATES: usize = 8;
 /// Scalars an expression of a map may have.
 const MAX_SCALARS: usize = 32;
 
+/// Is told the name of each op that was executed, and the floating point operations of its matrix products.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str, u64);
+
 /// Parameters, states and activations of R runs, and the device that computes them.
 pub struct Session<T: Real, K: Ops<T>> {
     program: Arc<Program>,
@@ -131,11 +134,17 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
 
     /// Runs an entry for all active runs.
     pub fn run(&mut self, entry: EntryId) {
+        self.run_watched(entry, &mut |_, _| ());
+    }
+    /// [`Self::run`], telling `done` each op that was executed and the floating point operations of its matrix
+    /// products, for one run.
+    pub fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) {
         let program = Arc::clone(&self.program);
         for step in &program.entries[entry.0].steps {
             for r in 0..program.runs {
                 if self.active[r] {
                     self.execute(step, r);
+                    done(step.op.name(), step.gemm_flops);
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::run::Run;
 use crate::schedules::{SCHEDULES, Schedule};
 use crate::tasks::{Task, Validation};
 use preheat_kernels::cpu::Cpu;
-use preheat_kernels::graph::{Role, Session, TensorId};
+use preheat_kernels::graph::{Role, Session, TensorId, Watch};
 use preheat_kernels::ops::Ops;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -133,6 +133,11 @@ impl Trainer {
 
     /// Trains one step, and evaluates where it is due.
     pub fn advance(&mut self) -> Progress {
+        self.advance_watched(&mut |_, _| ())
+    }
+
+    /// [`Self::advance`], telling `done` each op of the training step.
+    pub fn advance_watched(&mut self, done: Watch<'_>) -> Progress {
         if self.is_done() {
             return Progress::Done;
         }
@@ -149,7 +154,7 @@ impl Trainer {
         session.set_scalars(0, scalars.iter().map(|s| *s as f32));
         session.set_randomness(0, self.run.seed, step as u32);
         fill_tokens(session, c, |inputs, targets| self.task.batch(self.run.data_seed, step - 1, inputs, targets));
-        session.run(c.train);
+        session.run_watched(c.train, done);
         let loss = f64::from(session.output(c.train, c.loss, 0)[0]);
         let grad_norm = f64::from(session.output(c.train, c.grad_norm, 0)[0]);
         self.step = step;
