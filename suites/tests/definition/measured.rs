@@ -126,7 +126,7 @@ fn both_curves_of_a_line_and_a_crossing() {
     check(
         spread("schedule.peak"),
         &format!(
-            "{AT}87: claims[0].kind.spread.over: `schedule.peak` is no axis of `training` in tier quick; allowed: schedule.peak_lr"
+            "{AT}84: claims[0].kind.spread.over: `schedule.peak` is no axis of `training` in tier quick; allowed: schedule.peak_lr"
         ),
     );
 }
