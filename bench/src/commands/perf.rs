@@ -7,6 +7,7 @@ use crate::lab::{MathArg, device};
 use crate::perf::against::{self, AgainstReport, AgainstRow};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
+use crate::perf::ops::{self, OpRow, OpsReport};
 use crate::perf::ratio::Verdict;
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
@@ -85,6 +86,9 @@ pub struct StepArgs {
     /// Trainers at once, a thread each; above 1 their throughput is measured in turns with one alone.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: u16,
+    /// Show where the time goes: each kind of op, its share of the step and of the peak.
+    #[arg(long, conflicts_with = "jobs")]
+    pub ops: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: PerfFormat,
@@ -220,7 +224,11 @@ fn verdict(verdict: Verdict) -> &'static str {
 fn step(args: &StepArgs) -> Result<Exit, Failure> {
     let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
     let budget = args.steps.map_or(Budget::Seconds(args.seconds), Budget::Steps);
-    let waited = if args.jobs > 1 {
+    let waited = if args.ops {
+        let report = ops::measure(&args.shape, cpu, budget)?;
+        print(args.format, &report, || ops_rows(&report))?;
+        report.waited
+    } else if args.jobs > 1 {
         let report = jobs::measure(&args.shape, cpu, budget, args.jobs.into())?;
         print(args.format, &report, || jobs_rows(&report))?;
         report.waited
@@ -292,6 +300,19 @@ fn jobs_rows(r: &JobsReport) -> Vec<Vec<String>> {
         ("waited for a core", percent(r.waited)),
     ];
     two_columns(rows, r.simd, &r.machine)
+}
+
+fn ops_rows(r: &OpsReport) -> Vec<Vec<String>> {
+    let header = ["op", "calls", "on a core: ms", "share of step", "GFLOP/s", "share of peak"];
+    let row = |op: &OpRow| {
+        let (gflops, share) =
+            (op.gflops.map_or("–".into(), |x| format!("{x:.1}")), op.share.map_or("–".into(), percent));
+        let (calls, ms) = (op.calls.to_string(), format!("{:.3}", op.cpu_ms));
+        vec![op.op.to_string(), calls, ms, percent(op.of_step), gflops, share]
+    };
+    let step = vec!["step".into(), "1".into(), format!("{:.3}", r.cpu_ms), percent(1.0), "–".into(), "–".into()];
+    let rows = r.rows.iter().map(row).chain([step]);
+    std::iter::once(header.map(String::from).to_vec()).chain(rows).collect()
 }
 
 fn step_rows(r: &StepReport) -> Vec<Vec<String>> {

@@ -7,6 +7,7 @@ pub mod against;
 pub mod clock;
 pub mod gemm;
 pub mod jobs;
+pub mod ops;
 pub mod peak;
 pub mod ratio;
 pub mod shape;

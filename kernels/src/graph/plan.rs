@@ -30,6 +30,8 @@ pub(crate) struct Step {
     pub(crate) op: Op,
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
+    /// Floating point operations of its matrix products for one run.
+    pub(crate) gemm_flops: u64,
 }
 
 #[derive(Debug)]
@@ -214,6 +216,7 @@ impl Program {
                 op: node.op.clone(),
                 inputs: node.inputs.iter().map(find).collect(),
                 outputs: node.outputs.iter().map(find).collect(),
+                gemm_flops: node.gemm_flops(&self.graph),
             });
             for id in node.inputs.iter().chain(&node.outputs) {
                 if last_use[id] == at
@@ -226,7 +229,7 @@ impl Program {
             }
         }
         self.arena_len = self.arena_len.max(space.end);
-        let gemm_flops = picked.iter().map(|&i| self.graph.nodes[i].gemm_flops(&self.graph)).sum();
+        let gemm_flops = steps.iter().map(|step: &Step| step.gemm_flops).sum();
         let kept = roots.iter().filter_map(|r| placed.get(r).map(|s| (*r, *s))).collect();
         Entry { name: name.to_string(), steps, kept, gemm_flops }
     }

@@ -14,6 +14,9 @@ const MAX_STATES: usize = 8;
 /// Scalars an expression of a map may have.
 const MAX_SCALARS: usize = 32;
 
+/// Is told the name of each op that was executed, and the floating point operations of its matrix products.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str, u64);
+
 /// Parameters, states and activations of R runs, and the device that computes them.
 pub struct Session<T: Real, K: Ops<T>> {
     program: Arc<Program>,
@@ -117,6 +120,12 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let range = self.state_range(s, r);
         &mut self.arena[range]
     }
+    /// The part of optimizer state `s` of run `r` that belongs to parameter `id`.
+    pub fn optimizer_state_of(&self, s: usize, id: TensorId, r: usize) -> &[T] {
+        let slot = self.place(id, None);
+        let start = self.state_range(s, r).start + (slot.offset - self.program.param_base);
+        &self.arena[start..start + slot.len]
+    }
     fn state_range(&self, s: usize, r: usize) -> std::ops::Range<usize> {
         assert!(s < self.program.optimizer_states, "optimizer state {s}");
         let start = self.program.state_base + (s * self.program.runs + r) * self.program.flat_len;
@@ -125,11 +134,17 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
 
     /// Runs an entry for all active runs.
     pub fn run(&mut self, entry: EntryId) {
+        self.run_watched(entry, &mut |_, _| ());
+    }
+    /// [`Self::run`], telling `done` each op that was executed and the floating point operations of its matrix
+    /// products, for one run.
+    pub fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) {
         let program = Arc::clone(&self.program);
         for step in &program.entries[entry.0].steps {
             for r in 0..program.runs {
                 if self.active[r] {
                     self.execute(step, r);
+                    done(step.op.name(), step.gemm_flops);
                 }
             }
         }
