@@ -125,7 +125,18 @@ fn claims_are_judged_from_published_points_and_exact_sums() {
 fn a_table_of_ones_own_is_fitted_by_the_default() {
     let lab = Lab::new();
     lab.write("t.csv", &table(",arm", ",a"));
-    let words = ["t.csv", "--counting", "standard", "--predict", "1e19,1e20,1e21", "--parametric", "--format", "json"];
+    let words = [
+        "t.csv",
+        "--bootstraps",
+        "500",
+        "--counting",
+        "standard",
+        "--predict",
+        "1e19,1e20,1e21",
+        "--parametric",
+        "--format",
+        "json",
+    ];
     let first = fit(&lab, &words);
     let document = first.exits(0).json();
     assert_eq!((&document["procedure"], &document["claims"]), (&"local".into(), &Value::Array(vec![])));

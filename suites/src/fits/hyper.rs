@@ -24,7 +24,7 @@ pub fn hyper(params: f64) -> Hyper {
         batch_sequences,
         peak_lr: 3.7 * libm::pow(params, -0.36),
         beta2: libm::pow(0.999, batch_sequences / 32.0).clamp(0.95, 0.9999),
-        extrapolated: params < FITTED[0] || params > FITTED[1],
+        extrapolated: !(FITTED[0]..=FITTED[1]).contains(&params),
     }
 }
 
