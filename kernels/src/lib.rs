@@ -18,6 +18,8 @@
 
 pub mod aligned;
 pub mod cpu;
+pub mod cuda;
+pub mod device;
 pub mod graph;
 pub mod math;
 pub mod ops;

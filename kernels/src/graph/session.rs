@@ -21,8 +21,8 @@ pub struct Session<T: Real, K: Ops<T>> {
     scalars: Vec<Vec<T>>,
     /// Seed of each run's per-step randomness.
     seeds: Vec<u64>,
-    /// Counter of the per-step randomness.
-    step: u32,
+    /// Counter of each run's per-step randomness.
+    steps: Vec<u32>,
     active: Vec<bool>,
 }
 
@@ -35,7 +35,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
             tokens: Aligned::zeroed(program.tokens_len),
             scalars: vec![Vec::new(); runs],
             seeds: vec![0; runs],
-            step: 0,
+            steps: vec![0; runs],
             active: vec![true; runs],
             program,
             ops,
@@ -53,7 +53,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
     /// Seed and counter of per-step randomness.
     pub fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {
         self.seeds[r] = seed;
-        self.step = step;
+        self.steps[r] = step;
     }
     /// An inactive run idles: its memory is left as it is.
     pub fn set_active(&mut self, r: usize, active: bool) {
@@ -141,7 +141,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
                 let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
                 operands.output(0)[0] = squares.sqrt();
             }
-            Op::Dropout { rate, stream } => dropout(*rate, Stream::new(self.seeds[r], *stream), self.step, operands),
+            Op::Dropout { rate, stream } => dropout(*rate, Stream::new(self.seeds[r], *stream), self.steps[r], operands),
             _ => compute(&self.ops, operands),
         }
     }
