@@ -18,6 +18,7 @@
 
 pub mod aligned;
 pub mod cpu;
+pub mod cuda;
 pub mod graph;
 pub mod math;
 pub mod ops;
