@@ -1,4 +1,4 @@
-//! Opening a shared library: by the system's loader first, then in the folders that the caller found.
+//! Opening a shared library: in the folders that the caller found, then by the system's loader.
 
 use libloading::Library;
 use std::ffi::OsStr;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 ///
 /// It stays open to the end of the process: CUDA's libraries start threads.
 pub(super) fn open(name: &str, folders: &[PathBuf]) -> Option<&'static Library> {
-    let places = folders.iter().map(|folder| folder.join(name));
-    let library = load(Path::new(name)).or_else(|| places.into_iter().find_map(|path| load(&path)))?;
+    let mut places = folders.iter().map(|folder| folder.join(name));
+    let library = places.find_map(|path| load(&path)).or_else(|| load(Path::new(name)))?;
     Some(Box::leak(Box::new(library)))
 }
 

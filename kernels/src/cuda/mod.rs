@@ -4,6 +4,7 @@
 //! time: without them the same binary runs, and says what is missing.
 
 pub mod exec;
+pub mod gpu;
 mod library;
 pub mod nvrtc;
 pub mod probe;

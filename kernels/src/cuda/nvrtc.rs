@@ -67,7 +67,7 @@ pub struct CompileError {
 }
 
 impl Nvrtc {
-    /// Opens the compiler: the loader's places first, then `folders`.
+    /// Opens the compiler: `folders` first, then the loader's places.
     ///
     /// # Errors
     /// It is not there, or lacks a function.
@@ -119,9 +119,8 @@ impl Nvrtc {
         let fail = |log: String| CompileError { name: name.into(), arch: arch.clone(), log };
         let mut program: Program = ptr::null_mut();
         // SAFETY: strings that end with zero and live; no headers.
-        let made = unsafe {
-            (self.create)(&raw mut program, c_source.as_ptr(), c_name.as_ptr(), 0, ptr::null(), ptr::null())
-        };
+        let made =
+            unsafe { (self.create)(&raw mut program, c_source.as_ptr(), c_name.as_ptr(), 0, ptr::null(), ptr::null()) };
         if made != 0 {
             return Err(fail(self.words(made)));
         }

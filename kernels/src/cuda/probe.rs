@@ -85,7 +85,7 @@ pub struct Found {
     pub nvrtc: Nvrtc,
 }
 
-/// Looks whether CUDA can be used: the loader's places first, then `folders`.
+/// Looks whether CUDA can be used: `folders` first, then the loader's places.
 ///
 /// # Errors
 /// What is missing. Nothing panics, whatever is installed.
@@ -148,15 +148,16 @@ fn started(code: c_uint) -> Result<(), Absent> {
 }
 
 /// Every function of the driver that [`super::gpu`] reaches through `cudarc`, which panics where one is missing.
-const SYMBOLS: &[&str] = &[
+pub const SYMBOLS: &[&str] = &[
     "cuCtxSetCurrent",
-    "cuCtxSynchronize",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
     "cuDeviceGetName",
     "cuDevicePrimaryCtxRelease_v2",
     "cuDevicePrimaryCtxRetain",
     "cuDeviceTotalMem_v2",
+    "cuDriverGetVersion",
     "cuFuncGetAttribute",
     "cuFuncSetAttribute",
     "cuGetErrorName",
@@ -165,6 +166,7 @@ const SYMBOLS: &[&str] = &[
     "cuGraphExecDestroy",
     "cuGraphInstantiateWithFlags",
     "cuGraphLaunch",
+    "cuInit",
     "cuLaunchKernel",
     "cuMemAlloc_v2",
     "cuMemFree_v2",

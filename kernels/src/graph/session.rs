@@ -141,7 +141,9 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
                 let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
                 operands.output(0)[0] = squares.sqrt();
             }
-            Op::Dropout { rate, stream } => dropout(*rate, Stream::new(self.seeds[r], *stream), self.steps[r], operands),
+            Op::Dropout { rate, stream } => {
+                dropout(*rate, Stream::new(self.seeds[r], *stream), self.steps[r], operands)
+            }
             _ => compute(&self.ops, operands),
         }
     }
