@@ -66,12 +66,12 @@ pub trait Replay {
     ///
     /// # Errors
     /// The device failed.
-    fn read(&mut self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError>;
+    fn read(&self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError>;
     /// The only element of root `id` of `entry`, of every run: `out` is \[R\]. That of an inactive run means nothing.
     ///
     /// # Errors
     /// The device failed.
-    fn read_each(&mut self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError>;
+    fn read_each(&self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError>;
     /// Overwrites what lies at a place of run `r`.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl<K: Ops<f32>> Replay for Session<f32, K> {
         self.run(entry);
         Ok(())
     }
-    fn read(&mut self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError> {
+    fn read(&self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError> {
         Ok(Cow::Borrowed(match place {
             Place::Tensor(id) => self.get(id, r),
             Place::Output(entry, id) => self.output(entry, id, r),
@@ -116,7 +116,7 @@ impl<K: Ops<f32>> Replay for Session<f32, K> {
             Place::OptimizerState(s) => self.optimizer_state(s, r),
         }))
     }
-    fn read_each(&mut self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError> {
+    fn read_each(&self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError> {
         for (r, value) in out.iter_mut().enumerate() {
             *value = self.output(entry, id, r)[0];
         }

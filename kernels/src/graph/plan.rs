@@ -118,6 +118,10 @@ impl Program {
     pub fn gemm_flops(&self, entry: EntryId) -> u64 {
         self.entries[entry.0].gemm_flops
     }
+    /// Elements of one run's flat parameter buffer, padding included.
+    pub fn flat_len(&self) -> usize {
+        self.flat_len
+    }
     /// State buffers of the optimizer.
     pub fn optimizer_states(&self) -> usize {
         self.optimizer_states

@@ -42,7 +42,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         }
     }
     /// What is replayed.
-    pub fn program(&self) -> &Program {
+    pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
     /// The optimizer's host scalars of the next update of run `r`.

@@ -1,0 +1,151 @@
+//! A network on a device: a cohort's numbers, read and written run by run.
+
+use super::{Compiled, checkpoint, initial};
+use crate::tasks::Task;
+use preheat_kernels::device::{DeviceError, Place, Replay};
+use preheat_kernels::graph::{Role, TensorId};
+use std::borrow::Cow;
+
+/// The network and the memory of all runs.
+pub(super) struct Net {
+    pub(super) compiled: Compiled,
+    pub(super) session: Box<dyn Replay>,
+    /// Tensors that a checkpoint keeps beside the flat buffers.
+    states: Vec<TensorId>,
+    /// One value of each run, as the device has it.
+    values: Vec<f32>,
+}
+
+impl Net {
+    pub(super) fn new(compiled: Compiled, session: Box<dyn Replay>) -> Self {
+        let states = compiled.program.graph().tensors_with(Role::State);
+        let values = vec![0.0; compiled.program.runs()];
+        Self { compiled, session, states, values }
+    }
+
+    /// The initial values of run `r`.
+    pub(super) fn initialise(&mut self, r: usize, seed: u64) -> Result<(), DeviceError> {
+        for (id, values) in initial(self.compiled.program.graph(), &self.compiled.init, seed) {
+            self.session.write(Place::Tensor(id), r, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a batch of run `r`: `fill` gets inputs and targets.
+    pub(super) fn fill_tokens(&mut self, r: usize, fill: impl FnOnce(&mut [u32], &mut [u32])) {
+        let (inputs, targets) = self.session.two_tokens_mut(self.compiled.inputs, self.compiled.targets, r);
+        fill(inputs, targets);
+    }
+
+    /// Batch `index` of the validation set for run `r`.
+    fn fill_validation(&mut self, r: usize, task: &dyn Task, index: usize) {
+        let validation = task.validation();
+        self.fill_tokens(r, |inputs, targets| {
+            let rows = inputs.len();
+            inputs.copy_from_slice(&validation.inputs[index * rows..][..rows]);
+            targets.copy_from_slice(&validation.targets[index * rows..][..rows]);
+        });
+    }
+
+    /// Runs `train` for the active runs, and takes their losses and gradient norms.
+    pub(super) fn train(&mut self, losses: &mut [f64], norms: &mut [f64]) -> Result<(), DeviceError> {
+        let Compiled { train, loss, grad_norm, .. } = self.compiled;
+        self.session.run(train)?;
+        for (tensor, out) in [(loss, losses), (grad_norm, norms)] {
+            self.session.read_each(train, tensor, &mut self.values)?;
+            for (to, from) in out.iter_mut().zip(&self.values) {
+                *to = f64::from(*from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forward and backward on the first validation batch of the active runs, no update.
+    pub(super) fn differentiate_validation<'t>(
+        &mut self,
+        tasks: impl Iterator<Item = (usize, &'t dyn Task)>,
+    ) -> Result<(), DeviceError> {
+        for (r, task) in tasks {
+            self.fill_validation(r, task, 0);
+        }
+        self.session.run(self.compiled.gradients)
+    }
+
+    /// Mean loss over the validation set, nats/token, of the active runs, which `tasks` names; the sets are of one
+    /// size. Where a run is not named, `out` is left as it is.
+    pub(super) fn validation_losses<'t>(
+        &mut self,
+        tasks: impl Iterator<Item = (usize, &'t dyn Task)> + Clone,
+        out: &mut [f64],
+    ) -> Result<(), DeviceError> {
+        let rows = self.compiled.program.graph().tensor(self.compiled.inputs).len();
+        let Some((_, first)) = tasks.clone().next() else { return Ok(()) };
+        let batches = first.validation().inputs.len() / rows;
+        tasks.clone().for_each(|(r, _)| out[r] = 0.0);
+        for index in 0..batches {
+            tasks.clone().for_each(|(r, task)| self.fill_validation(r, task, index));
+            let Compiled { evaluate, eval_loss, .. } = self.compiled;
+            self.session.run(evaluate)?;
+            self.session.read_each(evaluate, eval_loss, &mut self.values)?;
+            tasks.clone().for_each(|(r, _)| out[r] += f64::from(self.values[r]));
+        }
+        tasks.for_each(|(r, _)| out[r] /= batches as f64);
+        Ok(())
+    }
+
+    /// The flat parameters, padding included, of run `r`.
+    pub(super) fn params(&self, r: usize) -> Result<Cow<'_, [f32]>, DeviceError> {
+        self.session.read(Place::Params, r)
+    }
+
+    /// What a checkpoint keeps, with its elements: the flat parameters, the optimizer's states, the graph's states.
+    fn places(&self) -> impl Iterator<Item = (Place, usize)> {
+        let program = &self.compiled.program;
+        let flat = program.flat_len();
+        let optimizer = (0..program.optimizer_states()).map(move |s| (Place::OptimizerState(s), flat));
+        let states = self.states.iter().map(|s| (Place::Tensor(*s), program.graph().tensor(*s).len()));
+        std::iter::once((Place::Params, flat)).chain(optimizer).chain(states)
+    }
+
+    /// Elements of each buffer of a checkpoint.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.places().map(|(_, len)| len).collect()
+    }
+
+    /// Appends the buffers of run `r` to a checkpoint.
+    pub(super) fn save(&self, r: usize, out: &mut Vec<u8>) -> Result<(), DeviceError> {
+        for (place, _) in self.places() {
+            checkpoint::push_buffer(out, &self.session.read(place, r)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the buffers of a checkpoint for run `r`; without `optimizer_state`, the optimizer's are left out.
+    pub(super) fn load(
+        &mut self,
+        r: usize,
+        lengths: &[usize],
+        bytes: &[u8],
+        optimizer_state: bool,
+    ) -> Result<(), String> {
+        let own = self.lengths();
+        if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + self.states.len()
+        {
+            return Err("a checkpoint of another model or optimizer".into());
+        }
+        let mut rest = bytes;
+        for (place, len) in self.places().collect::<Vec<_>>() {
+            if matches!(place, Place::OptimizerState(_)) && !optimizer_state {
+                continue;
+            }
+            let values;
+            (values, rest) = checkpoint::take_buffer(rest, len)?;
+            self.session.write(place, r, &values).map_err(|e| e.to_string())?;
+            if place == Place::Params && !optimizer_state {
+                let skipped: usize = lengths[1..lengths.len() - self.states.len()].iter().map(|n| n * 4).sum();
+                rest = rest.get(skipped..).ok_or("a truncated checkpoint")?;
+            }
+        }
+        if rest.is_empty() { Ok(()) } else { Err("a checkpoint of another model".into()) }
+    }
+}
