@@ -2,8 +2,13 @@
 //!
 //! The kernels lie in `kernels/cuda/*.cu`; a place that runs them is an [`Exec`].
 
+mod arguments;
+mod constants;
 pub mod exec;
+pub mod launch;
 pub mod sources;
+mod update;
 
+pub use arguments::Operand;
 pub use exec::{CudaError, DeviceAddress, Exec, Launch};
 pub use sources::{Sources, Unit};

@@ -1,7 +1,7 @@
 //! Bugs planted into small kernels: the emulator must find each.
 
 use crate::emulator::{Emulator, Order, has_compiler};
-use crate::support::skip;
+use crate::skips::skip;
 use preheat_kernels::cuda::{CudaError, DeviceAddress, Exec, Sources, Unit};
 use std::ffi::c_void;
 
