@@ -4,7 +4,9 @@
 mod device;
 mod emulator;
 mod matmul;
+mod model;
 mod planted;
+mod session;
 mod support;
 mod update;
 
