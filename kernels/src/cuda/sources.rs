@@ -1,5 +1,12 @@
 //! The sources that a device compiles: the kernels' files, and what is generated from a program.
 
+use super::arguments::declarations;
+use super::constants::{constants, polynomials};
+use super::update;
+use crate::graph::{Op, Program};
+use crate::update::UpdateExpr;
+use std::collections::BTreeSet;
+
 /// One translation unit, complete: it includes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -32,6 +39,45 @@ fn name_of(head: &str) -> Option<&str> {
 pub struct Sources {
     /// Each is compiled alone.
     pub units: Vec<Unit>,
+}
+
+/// (name, text) of the kernels' files.
+const FILES: [(&str, &str); 5] = [
+    ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
+    ("rows.cu", include_str!("../../cuda/rows.cu")),
+    ("sums.cu", include_str!("../../cuda/sums.cu")),
+    ("embedding.cu", include_str!("../../cuda/embedding.cu")),
+    ("matmul.cu", include_str!("../../cuda/matmul.cu")),
+];
+const COMMON: &str = include_str!("../../cuda/common.cuh");
+const MATH: &str = include_str!("../../cuda/math.cuh");
+
+impl Sources {
+    /// All kernels' files, and one unit of the kernels of some update expressions.
+    pub fn new<'a>(updates: impl IntoIterator<Item = &'a UpdateExpr>) -> Self {
+        let kernels: BTreeSet<String> = updates.into_iter().map(update::kernel).collect();
+        let generated = (!kernels.is_empty()).then(|| unit("update.cu", &kernels.into_iter().collect::<String>()));
+        let files = FILES.iter().map(|(name, text)| unit(name, text));
+        Self { units: files.chain(generated).collect() }
+    }
+    /// What a program's entries need.
+    pub fn of(program: &Program) -> Self {
+        let updates = program.graph().nodes().iter().filter_map(|node| match &node.op {
+            Op::Update { expr, .. } => Some(expr),
+            _ => None,
+        });
+        Self::new(updates)
+    }
+}
+
+/// A file behind what all share. Messages of a compiler name the file's own lines.
+fn unit(name: &str, text: &str) -> Unit {
+    let (constants, structures, polynomials) = (constants(), declarations(), polynomials());
+    let text = format!(
+        "#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"generated.cuh\"\n{constants}{structures}{polynomials}\n\
+         #line 1 \"math.cuh\"\n{MATH}\n#line 1 \"{name}\"\n{text}"
+    );
+    Unit { name: name.into(), text }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod session;
 pub use backward::Gradients;
 pub use node::{Node, Op};
 pub use plan::{EntryId, Program};
+pub(crate) use plan::{Slot, Step};
 pub use session::Session;
 
 use std::fmt;

@@ -127,6 +127,17 @@ impl Program {
         self.optimizer_states
     }
 
+    /// Where a tensor may be read or written between entries, or a root of `entry` after it ran.
+    ///
+    /// # Panics
+    /// Where it is not kept.
+    pub(crate) fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
+        let kept = entry.and_then(|e| self.entries[e.0].kept.get(&id));
+        *kept
+            .or_else(|| self.fixed.get(&id))
+            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.graph.tensor(id).name))
+    }
+
     fn place_fixed(&mut self) {
         let mut at = 0;
         let params = self.graph.params.clone();

@@ -60,28 +60,22 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         self.active[r] = active;
     }
 
-    fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
-        let kept = entry.and_then(|e| self.program.entries[e.0].kept.get(&id));
-        *kept
-            .or_else(|| self.program.fixed.get(&id))
-            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.program.graph.tensor(id).name))
-    }
     fn range(slot: Slot, r: usize) -> std::ops::Range<usize> {
         let start = slot.offset + r * slot.run_stride;
         start..start + slot.len
     }
     /// A parameter, gradient, state or input of run `r`.
     pub fn get(&self, id: TensorId, r: usize) -> &[T] {
-        &self.arena[Self::range(self.place(id, None), r)]
+        &self.arena[Self::range(self.program.place(id, None), r)]
     }
     /// The same, for writing.
     pub fn get_mut(&mut self, id: TensorId, r: usize) -> &mut [T] {
-        let range = Self::range(self.place(id, None), r);
+        let range = Self::range(self.program.place(id, None), r);
         &mut self.arena[range]
     }
     /// A root of `entry` after it ran, valid until another entry runs.
     pub fn output(&self, entry: EntryId, id: TensorId, r: usize) -> &[T] {
-        &self.arena[Self::range(self.place(id, Some(entry)), r)]
+        &self.arena[Self::range(self.program.place(id, Some(entry)), r)]
     }
     /// Token ids of run `r`, for writing.
     pub fn tokens_mut(&mut self, id: TensorId, r: usize) -> &mut [u32] {

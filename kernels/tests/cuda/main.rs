@@ -1,9 +1,21 @@
 //! The CUDA kernels against the CPU's ops, bit for bit, in the host emulator.
 #![cfg(unix)]
 
+mod device;
 mod emulator;
+mod matmul;
+mod model;
 mod planted;
+mod session;
+mod support;
+mod update;
 
+#[path = "../conformance/attention.rs"]
+mod attention;
+#[path = "../conformance/elementwise.rs"]
+mod elementwise;
+#[path = "../conformance/rows.rs"]
+mod rows;
 #[expect(unreachable_pub, reason = "it is also a crate")]
 #[path = "../../../tests/support/lib.rs"]
-mod support;
+mod skips;

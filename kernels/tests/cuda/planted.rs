@@ -1,7 +1,7 @@
 //! Bugs planted into small kernels: the emulator must find each.
 
 use crate::emulator::{Emulator, Order, has_compiler};
-use crate::support::skip;
+use crate::skips::skip;
 use preheat_kernels::cuda::{CudaError, DeviceAddress, Exec, Sources, Unit};
 use std::ffi::c_void;
 
@@ -56,7 +56,7 @@ fn check_error(text: &str, what: &str) {
 #[track_caller]
 fn check_wrong(text: &str) {
     let right: Vec<_> = Order::ALL.into_iter().map(|order| run(text, order)).collect();
-    assert!(right.iter().any(|r| *r == Ok(false)), "{right:?}");
+    assert!(right.contains(&Ok(false)), "{right:?}");
 }
 
 macro_rules! tests {

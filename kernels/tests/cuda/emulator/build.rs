@@ -42,6 +42,9 @@ fn machine_flags() -> &'static [&'static str] {
 /// A loaded unit. It stays loaded as long as the process lives.
 pub(super) struct Library(NonNull<c_void>);
 
+// SAFETY: a handle belongs to the process.
+unsafe impl Send for Library {}
+
 impl Library {
     /// Compiles the unit unless that was done before.
     pub(super) fn of(unit: &Unit) -> Result<Self, CudaError> {

@@ -346,7 +346,7 @@ extern "C" const char* emulator_launch(void (*kernel)(void**), void** arguments,
 
 #define EMULATED 1
 #define __global__
-#define __device__ static
+#define __device__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define threadIdx (emulator::current->index)

@@ -13,6 +13,9 @@ pub(super) struct Allocation {
     len: usize,
 }
 
+// SAFETY: the mapping is owned.
+unsafe impl Send for Allocation {}
+
 impl Allocation {
     /// `len` bytes; what lies between them and the page before holds 0xff.
     pub(super) fn new(len: usize) -> Self {

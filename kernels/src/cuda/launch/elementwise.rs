@@ -1,0 +1,138 @@
+//! A thread an element: pointwise ops, dropout, embeddings, optimizer steps.
+
+use super::{Cohort, word};
+use crate::cuda::arguments::{Dropout, Embedding, EmbeddingBackward, Pointwise, Update};
+use crate::cuda::update::kernel_name;
+use crate::cuda::{DeviceAddress, Launch, Operand};
+use crate::ops::Activation;
+use crate::update::UpdateExpr;
+
+impl Cohort {
+    fn pointwise(&self, kernel: &str, count: usize, [a, b, out]: [Operand; 3], factor: f32) -> Launch {
+        self.elements(kernel, count, Pointwise { a, b, out, active: self.active, count: word(count), factor })
+    }
+}
+
+/// out = a + b over `count` elements.
+pub fn add(cohort: &Cohort, count: usize, a: Operand, b: Operand, out: Operand) -> Launch {
+    cohort.pointwise("pointwise_add", count, [a, b, out], 0.0)
+}
+/// out = a · b.
+pub fn mul(cohort: &Cohort, count: usize, a: Operand, b: Operand, out: Operand) -> Launch {
+    cohort.pointwise("pointwise_mul", count, [a, b, out], 0.0)
+}
+/// out = s · a.
+pub fn scale(cohort: &Cohort, count: usize, s: f32, a: Operand, out: Operand) -> Launch {
+    cohort.pointwise("pointwise_scale", count, [a, Operand::ABSENT, out], s)
+}
+/// out = x.
+pub fn fill(cohort: &Cohort, count: usize, x: f32, out: Operand) -> Launch {
+    cohort.pointwise("pointwise_fill", count, [Operand::ABSENT, Operand::ABSENT, out], x)
+}
+/// state ← state + rate·(x − state).
+pub fn ema(cohort: &Cohort, count: usize, rate: f32, x: Operand, state: Operand) -> Launch {
+    cohort.pointwise("pointwise_ema", count, [x, Operand::ABSENT, state], rate)
+}
+
+/// y = f(x).
+pub fn activation(cohort: &Cohort, count: usize, f: Activation, x: Operand, y: Operand) -> Launch {
+    let kernel = match f {
+        Activation::Relu => "relu",
+        Activation::GeluTanh => "gelu_tanh_forward",
+        Activation::GeluErf => "gelu_erf_forward",
+        Activation::Tanh => "tanh_forward",
+    };
+    cohort.pointwise(kernel, count, [x, Operand::ABSENT, y], 0.0)
+}
+/// dx = f'(x)·dy.
+pub fn activation_backward(cohort: &Cohort, count: usize, f: Activation, [x, dy, dx]: [Operand; 3]) -> Launch {
+    let kernel = match f {
+        Activation::Relu => "relu_backward",
+        Activation::GeluTanh => "gelu_tanh_backward",
+        Activation::GeluErf => "gelu_erf_backward",
+        Activation::Tanh => "tanh_backward",
+    };
+    cohort.pointwise(kernel, count, [x, dy, dx], 0.0)
+}
+
+/// Where per-step randomness lies in device memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Randomness {
+    /// Seeds, 64 bits a run.
+    pub seeds: DeviceAddress,
+    /// The step's counter, 32 bits.
+    pub step: DeviceAddress,
+}
+
+/// x → y and mask, each element kept with probability 1 − `rate`.
+pub fn dropout(
+    cohort: &Cohort,
+    count: usize,
+    rate: f64,
+    stream: u32,
+    random: Randomness,
+    [x, y, mask]: [Operand; 3],
+) -> Launch {
+    let Randomness { seeds, step } = random;
+    // u·2⁻²⁴ ≥ rate for the 24 bits u of an element: both sides are exact, so u is compared with the next integer.
+    let threshold = (rate * 16_777_216.0).ceil() as u32;
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let (active, len) = (cohort.active, word(count));
+    let args = Dropout { x, y, mask, seeds, step, active, count: len, threshold, stream, kept };
+    cohort.elements("dropout", count, args)
+}
+
+/// x\[row\] = table\[token\] (+ positions\[row mod `sequence`\]) for rows of `width`.
+pub fn embedding(
+    cohort: &Cohort,
+    [rows, width, sequence]: [usize; 3],
+    [tokens, table, positions, x]: [Operand; 4],
+) -> Launch {
+    let (rows_word, width_word, sequence) = (word(rows), word(width), word(sequence.max(1)));
+    let active = cohort.active;
+    let args =
+        Embedding { tokens, table, positions, x, active, rows: rows_word, width: width_word, sequence, vocab: 0 };
+    cohort.elements("embedding", word(rows * width) as usize, args)
+}
+
+/// dtable\[V,C\] = the sums of dx\[N,C\] over the rows of each token, in their order.
+pub fn embedding_backward(
+    cohort: &Cohort,
+    [rows, width, vocab]: [usize; 3],
+    [tokens, dx, dtable]: [Operand; 3],
+) -> Launch {
+    const COLUMNS: usize = 128;
+    let active = cohort.active;
+    let sizes = (word(rows), word(width), word(vocab));
+    let args =
+        EmbeddingBackward { tokens, dx, dtable, active, rows: sizes.0, width: sizes.1, vocab: sizes.2, unused: 0 };
+    let mut launch = cohort.rows("embedding_backward", vocab, args);
+    launch.grid[1] = word(width.div_ceil(COLUMNS));
+    launch
+}
+
+/// One optimizer step over `count` elements. `states` is the first state, the others follow `state_stride` elements
+/// apart; `norm` is compared with `clip`. Operands in the order param, grad, states, norm, scalars.
+pub fn update(
+    cohort: &Cohort,
+    count: usize,
+    expr: &UpdateExpr,
+    clip: Option<f32>,
+    state_stride: usize,
+    [param, grad, states, norm, scalars]: [Operand; 5],
+) -> Launch {
+    let args = Update {
+        param,
+        grad,
+        states,
+        norm,
+        scalars,
+        active: cohort.active,
+        state_stride: state_stride as u64,
+        count: word(count),
+        clip: clip.unwrap_or(0.0),
+        clips: u32::from(clip.is_some()),
+        unused: 0,
+    };
+    cohort.elements(&kernel_name(expr), count, args)
+}
