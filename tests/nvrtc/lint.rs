@@ -34,20 +34,22 @@ fn fault(line: &str) -> Option<String> {
     // A predicate stands before the instruction, and braces around a block.
     let mut words = code.split_whitespace().filter(|word| !word.starts_with('@') && *word != "{");
     let name: Vec<&str> = words.next()?.trim_end_matches(';').split('.').collect();
-    let opcode = if name[0].is_empty() { "" } else { name[0] };
+    let opcode = name[0];
     // What a declaration names may have any name: only its state space counts.
     let parts = if opcode.is_empty() { &name[1..2.min(name.len())] } else { &name[..] };
-    for (part, why) in FORBIDDEN {
-        let found = |p: &&str| if part == "mma" { p.ends_with("mma") } else { **p == *part };
-        if parts.iter().any(|p| found(&p)) {
-            return Some(format!("{part}: {why}"));
-        }
+    let holds = |part: &str| parts.iter().any(|p| *p == part || part == "mma" && p.ends_with("mma"));
+    let found: Vec<String> =
+        FORBIDDEN.iter().filter(|(part, _)| holds(part)).map(|(part, why)| format!("{part}: {why}")).collect();
+    if !found.is_empty() {
+        return Some(found.join("; "));
     }
     let single = name.last() == Some(&"f32");
     if single && ROUNDED.contains(&opcode) && !name.contains(&"rn") {
         return Some(format!("{opcode} without .rn"));
     }
-    (single && UNORDERED.contains(&opcode)).then(|| format!("{opcode}: compare and select instead"))
+    // With +0 a maximum is the select: PTX orders -0 below +0, and NaN gives the other. The compiler knows it.
+    let with_zero = opcode == "max" && code.trim_end_matches(';').ends_with(" 0f00000000");
+    (single && UNORDERED.contains(&opcode) && !with_zero).then(|| format!("{opcode}: compare and select instead"))
 }
 
 /// What the assembler reports of one kernel.

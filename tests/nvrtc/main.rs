@@ -2,9 +2,11 @@
 //! bits than the contract's. The compiler is the wheel that `bash .ci/run nvrtc` fetches, or one that
 //! `PREHEAT_NVRTC` names by its folder.
 
+mod kept;
 mod lint;
 mod planted;
 
+use kept::Texts;
 use lint::Report;
 use preheat_kernels::cuda::nvrtc::Nvrtc;
 use preheat_kernels::cuda::{Sources, Unit};
@@ -35,15 +37,12 @@ fn compiler(test: &str) -> Option<Nvrtc> {
 
 /// What each kernel takes, and everything wrong with them.
 fn check(nvrtc: Nvrtc, name: &str, text: &str, sm: u32) -> (BTreeMap<String, Report>, Vec<String>) {
-    let compiled = match nvrtc.compile(name, text, sm, &["--ptxas-options=-v"]) {
-        Ok(compiled) => compiled,
-        Err(e) => return (BTreeMap::new(), vec![e.to_string()]),
+    let Texts { ptx, log, .. } = match kept::compiled(nvrtc, name, text, sm) {
+        Ok(texts) => texts,
+        Err(why) => return (BTreeMap::new(), vec![why]),
     };
-    let reports = lint::reports(&compiled.log);
-    let mut faults = [lint::ptx(&compiled.ptx), lint::spills(&reports)].concat();
-    if !compiled.cubin.starts_with(b"\x7fELF") {
-        faults.push("no machine code".into());
-    }
+    let reports = lint::reports(&log);
+    let faults = [lint::ptx(&ptx), lint::spills(&reports)].concat();
     (reports, faults)
 }
 

@@ -16,10 +16,12 @@ fn each_rule_finds_its_kernel() {
         ("y[i] = rsqrtf(x[i]);", "approx"),
         ("asm(\"add.rn.ftz.f32 %0, %1, %2;\" : \"=f\"(y[i]) : \"f\"(x[i]), \"f\"(y[i]));", "ftz"),
         ("y[i] = atomicAdd(&x[0], 1.0f);", "atom"),
-        ("atomicAdd(n, i);", "red: an atomic"),
-        ("y[i] = exp2f(x[i]);", "approx"),
-        ("asm(\"ex2.approx.f32 %0, %1;\" : \"=f\"(y[i]) : \"f\"(x[i]));", "approx"),
-        ("asm(\"tanh.approx.f32 %0, %1;\" : \"=f\"(y[i]) : \"f\"(x[i]));", "approx"),
+        ("asm(\"red.global.add.u32 [%0], %1;\" :: \"l\"(n), \"r\"(i));", "red: an atomic"),
+        ("y[i] = exp2f(x[i]);", "ex2"),
+        ("y[i] = __log2f(x[i]);", "lg2"),
+        ("y[i] = __sinf(x[i]);", "sin"),
+        ("y[i] = __cosf(x[i]);", "cos"),
+        ("asm(\"tanh.approx.f32 %0, %1;\" : \"=f\"(y[i]) : \"f\"(x[i]));", "tanh"),
         (
             "unsigned d0, d1, a = i; asm(\"mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%2}, {%0, %1};\" \
              : \"+d\"(*(double*)x), \"+d\"(*(double*)y) : \"d\"(*(double*)x)); n[i] = d0 + d1 + a;",

@@ -1,9 +1,8 @@
 //! `preheat perf`: speed.
 
 use super::bench::out;
-use crate::cli::DeviceArg;
 use crate::exit::{Exit, Failure};
-use crate::lab::{MathArg, device};
+use crate::lab::device;
 use crate::perf::against::{self, AgainstReport, AgainstRow};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
@@ -139,7 +138,7 @@ pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
 
 /// Every shape for a moment.
 fn table(args: &TableArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let measured = against::shapes().into_iter().map(|(name, shape)| {
         let report = measure(&shape, cpu, Budget::Seconds(TABLE_SECONDS))?;
         Ok(Named { name, report })
@@ -218,7 +217,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn step(args: &StepArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let budget = args.steps.map_or(Budget::Seconds(args.seconds), Budget::Steps);
     let waited = if args.jobs > 1 {
         let report = jobs::measure(&args.shape, cpu, budget, args.jobs.into())?;
@@ -242,7 +241,7 @@ fn warn_of(waited: f64) {
 }
 
 fn gemm(args: &GemmArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let report = gemm::measure(cpu, args.rounds.into())?;
     print(args.format, &report, || gemm_rows(&report))?;
     if args.format != PerfFormat::Json {

@@ -11,6 +11,7 @@ use crate::registry::{Invalid, Spec, build};
 use crate::run::Run;
 use crate::tasks::Task;
 use preheat_kernels::device::{Device, DeviceError, Place};
+use preheat_kernels::graph::Program;
 use std::sync::Arc;
 
 /// Why a cohort could not be started.
@@ -97,15 +98,7 @@ impl Cohort {
 
     /// What the model of all runs is.
     fn build(&self) -> Result<Built, Invalid> {
-        let Member { run, task, .. } = &self.members[0];
-        let train = &run.recipe.train;
-        let model = build("model", MODELS, &run.recipe.model)?;
-        let (batch, label_smoothing) = (train.size("batch"), train.real("label_smoothing"));
-        let shape = Shape { batch, seq: task.seq(), vocab: task.vocab(), label_smoothing };
-        if !task.validation().inputs.len().is_multiple_of(shape.rows()) {
-            return Err(Invalid::new("train.eval_sequences", format!("is not a multiple of batch {batch}")));
-        }
-        model.build(&shape).map_err(|e| Invalid::new("model", e.to_string()))
+        built(&self.members[0].run, &*self.members[0].task)
     }
 
     fn place(&mut self, compiled: Compiled) -> Result<(), DeviceError> {
@@ -317,4 +310,31 @@ impl Cohort {
 /// The tasks of the runs in `who`, with their places.
 fn tasks<'m>(members: &'m [Member], who: &'m [bool]) -> impl Iterator<Item = (usize, &'m dyn Task)> + Clone {
     members.iter().enumerate().filter(|(r, _)| who[*r]).map(|(r, member)| (r, &*member.task))
+}
+
+/// The program that `runs` runs of this recipe replay; `None` for a model that is measured and not trained.
+///
+/// # Errors
+/// A recipe that cannot be built.
+pub fn program(run: &Run, task: &dyn Task, runs: usize) -> Result<Option<Arc<Program>>, Invalid> {
+    let optimizer: Box<dyn Optimizer> = build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?;
+    Ok(match built(run, task)? {
+        Built::Network(network) => {
+            let clip = Some(run.recipe.train.real("clip")).filter(|c| *c > 0.0);
+            Some(Compiled::new(*network, optimizer.expr(), clip, runs).program)
+        }
+        Built::NormJacobian(_) => None,
+    })
+}
+
+/// What the model of a run is.
+fn built(run: &Run, task: &dyn Task) -> Result<Built, Invalid> {
+    let train = &run.recipe.train;
+    let model = build("model", MODELS, &run.recipe.model)?;
+    let (batch, label_smoothing) = (train.size("batch"), train.real("label_smoothing"));
+    let shape = Shape { batch, seq: task.seq(), vocab: task.vocab(), label_smoothing };
+    if !task.validation().inputs.len().is_multiple_of(shape.rows()) {
+        return Err(Invalid::new("train.eval_sequences", format!("is not a multiple of batch {batch}")));
+    }
+    model.build(&shape).map_err(|e| Invalid::new("model", e.to_string()))
 }

@@ -11,7 +11,7 @@ mod probe;
 mod trainer;
 mod view;
 
-pub use cohort::{Cohort, StartError, shape};
+pub use cohort::{Cohort, StartError, program, shape};
 use compile::initial;
 pub use compile::{Compiled, initialise};
 pub use trainer::{Progress, Trainer};
