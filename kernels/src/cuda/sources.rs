@@ -17,6 +17,15 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// A file behind what all share. Messages of a compiler name the file's own lines.
+    pub fn new(name: &str, text: &str) -> Self {
+        let (constants, structures, polynomials) = (constants(), declarations(), polynomials());
+        let text = format!(
+            "#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"generated.cuh\"\n{constants}{structures}{polynomials}\n\
+             #line 1 \"math.cuh\"\n{MATH}\n#line 1 \"{name}\"\n{text}"
+        );
+        Self { name: name.into(), text }
+    }
     /// Names of its kernels, in order: what stands between `extern "C" __global__ void` (with or without
     /// `__launch_bounds__(…)`) and the parameter.
     pub fn kernels(&self) -> Vec<&str> {
@@ -56,8 +65,8 @@ impl Sources {
     /// All kernels' files, and one unit of the kernels of some update expressions.
     pub fn new<'a>(updates: impl IntoIterator<Item = &'a UpdateExpr>) -> Self {
         let kernels: BTreeSet<String> = updates.into_iter().map(update::kernel).collect();
-        let generated = (!kernels.is_empty()).then(|| unit("update.cu", &kernels.into_iter().collect::<String>()));
-        let files = FILES.iter().map(|(name, text)| unit(name, text));
+        let generated = (!kernels.is_empty()).then(|| Unit::new("update.cu", &kernels.into_iter().collect::<String>()));
+        let files = FILES.iter().map(|(name, text)| Unit::new(name, text));
         Self { units: files.chain(generated).collect() }
     }
     /// What a program's entries need.
@@ -68,16 +77,6 @@ impl Sources {
         });
         Self::new(updates)
     }
-}
-
-/// A file behind what all share. Messages of a compiler name the file's own lines.
-fn unit(name: &str, text: &str) -> Unit {
-    let (constants, structures, polynomials) = (constants(), declarations(), polynomials());
-    let text = format!(
-        "#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"generated.cuh\"\n{constants}{structures}{polynomials}\n\
-         #line 1 \"math.cuh\"\n{MATH}\n#line 1 \"{name}\"\n{text}"
-    );
-    Unit { name: name.into(), text }
 }
 
 #[cfg(test)]
