@@ -82,6 +82,7 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::UpdateBuilder;
 
     #[test]
     fn kernels_are_found_with_and_without_bounds() {
@@ -89,5 +90,28 @@ mod tests {
             "extern \"C\" __global__ void a(A x) {}\nextern \"C\" __global__ void __launch_bounds__(256) b_2(B x) {}";
         let unit = Unit { name: "x.cu".into(), text: text.into() };
         assert_eq!(unit.kernels(), ["a", "b_2"]);
+    }
+
+    #[test]
+    fn units_include_nothing_and_name_each_kernel_once() {
+        let sources = Sources::new([]);
+        let mut kernels: Vec<&str> = sources.units.iter().flat_map(Unit::kernels).collect();
+        assert!(sources.units.iter().all(|u| !u.text.contains("#include") && !u.kernels().is_empty()));
+        let count = kernels.len();
+        kernels.sort_unstable();
+        kernels.dedup();
+        assert_eq!(kernels.len(), count, "{kernels:?}");
+    }
+
+    #[test]
+    fn equal_updates_share_a_kernel() {
+        let update = |x: f32| {
+            let mut b = UpdateBuilder::new();
+            let (p, x) = (b.param(), b.constant(x));
+            let new = b.mul(p, x);
+            b.finish(new, vec![])
+        };
+        let kernels = |updates: &[UpdateExpr]| Sources::new(updates).units.last().map(|u| u.kernels().len());
+        assert_eq!(kernels(&[update(0.5), update(0.25), update(0.5)]), Some(2));
     }
 }
