@@ -34,6 +34,8 @@ pub enum Command {
     Doctor(commands::doctor::DoctorArgs),
     /// Pin data files, and check those that suites name.
     Data(commands::data::DataArgs),
+    /// Copy the records and kept checkpoints of stores into one; train nothing.
+    Merge(commands::merge::MergeArgs),
 }
 
 /// Which suites, and where things lie.
@@ -90,6 +92,12 @@ pub struct BenchArgs {
     /// Build every run and train one step of each; keep nothing.
     #[arg(long)]
     pub verify: bool,
+    /// Train the I-th of N parts of the plan and judge nothing. Each run belongs to one part, whatever the store holds.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+    /// Train nothing: judge what the store holds; 3 where a run is missing.
+    #[arg(long, conflicts_with_all = ["list", "verify", "shard"])]
+    pub no_train: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
@@ -167,6 +175,8 @@ pub enum Format {
     Csv,
     /// Tables for a page.
     Markdown,
+    /// JUnit XML: a case a claim, and one for the bits.
+    Junit,
 }
 
 /// A folder of the workspace: relative, or below what the door names when it is used from another folder.
@@ -221,6 +231,7 @@ fn run(cli: Cli) -> Exit {
         Command::Export(args) => commands::export::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Data(args) => commands::data::run(&args),
+        Command::Merge(args) => commands::merge::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
         eprintln!("preheat: {message}");
@@ -257,6 +268,8 @@ mod tests {
             &["bench", "--seeds", "0"],
             &["bench", "--device", "tpu"],
             &["bench", "--list", "--verify"],
+            &["bench", "--no-train", "--shard", "1/2"],
+            &["merge"],
             &["bench", "--checkpoint-every", "-1"],
             &["bench", "--checkpoint-every", "NaN"],
             &["report", "--check", "--out", "x"],

@@ -1,10 +1,12 @@
 //! What several unit tests need: a run, a suite's observations, a quick trainer with planted faults.
 
+use crate::lab::carry::{Sizes, Staged, Suite};
 use crate::lab::progress::Progress;
 use crate::lab::work::{Training, Work};
 use crate::results::{About, SuiteResult};
 use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
 use preheat_suites::definition::Column;
+use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::{Params, Scalar, Spec};
 use preheat_suites::run::{Recipe, Run, RunId, Start};
@@ -127,6 +129,15 @@ impl Work for Fake {
     }
 }
 
+impl Sizes for Fake {
+    fn step_flops(&self, _: &Run) -> f64 {
+        1.0
+    }
+    fn parameters(&self, _: &Run) -> Option<u64> {
+        None
+    }
+}
+
 impl Training for FakeRun<'_> {
     fn step(&self) -> u64 {
         self.step
@@ -171,4 +182,57 @@ impl Progress for Lines {
         self.0.lock().unwrap().push(line.to_string());
     }
     fn end(&self) {}
+}
+
+/// Two stages: `runs` runs of 1, 2, 3 … steps, then one that takes what the best of them measured.
+pub(crate) struct Staircase {
+    /// Part of the runs' recipes: equal names have equal runs.
+    pub(crate) suite: &'static str,
+    /// Runs of the first stage.
+    pub(crate) runs: i64,
+}
+
+impl Staircase {
+    fn planned(&self, arm: &str, run: Run) -> Planned {
+        let cell = Cell {
+            experiment: "e".into(),
+            arm: arm.into(),
+            axes: BTreeMap::from([("train.steps".to_string(), run.recipe.train.0["steps"].clone())]),
+            seed: run.seed,
+            selection: false,
+        };
+        Planned { run, cells: vec![cell], keep_steps: vec![] }
+    }
+}
+
+impl Staged for Staircase {
+    fn stages(&self) -> usize {
+        2
+    }
+    fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String> {
+        let first: Vec<Run> = (1..=self.runs).map(|steps| run(self.suite, steps, 1)).collect();
+        if index == 0 {
+            return Ok(first.into_iter().map(|run| self.planned("first", run)).collect());
+        }
+        let sums = first.iter().map(|run| Some(measured.get(&run.id())?.metrics["sum"]));
+        let sums: Vec<f64> = sums.collect::<Option<_>>().ok_or("the sweep is not complete")?;
+        let best = sums.into_iter().fold(f64::INFINITY, f64::min);
+        Ok(vec![self.planned("second", run(&format!("{} {best}", self.suite), 3, 9))])
+    }
+    fn ready(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Ready, String> {
+        let all = self.stage(index, measured).map(|runs| Ready { runs, waiting: vec![] });
+        Ok(all.unwrap_or_else(|_| Ready { runs: vec![], waiting: self.cells(index) }))
+    }
+    fn cells(&self, index: usize) -> Vec<Cell> {
+        self.draft(index).unwrap_or_default().into_iter().flat_map(|planned| planned.cells).collect()
+    }
+    fn draft(&self, index: usize) -> Result<Vec<Planned>, String> {
+        if index == 0 { self.stage(0, &BTreeMap::new()) } else { Ok(vec![self.planned("second", run("draft", 3, 9))]) }
+    }
+}
+
+/// A suite of that name without claims.
+pub(crate) fn suite_of(name: &str, plan: impl Staged + 'static) -> Suite {
+    let (show, claims) = (BTreeMap::new(), vec![]);
+    Suite { name: name.into(), title: String::new(), tier: Tier::Smoke, show, claims, plan: Box::new(plan) }
 }

@@ -85,6 +85,8 @@ fn every_format_is_the_same_result() {
     assert!(markdown.stdout.contains("### tiny (smoke)"), "{markdown:?}");
     let csv = lab.bench(&["--format", "csv"]);
     assert!(csv.stdout.starts_with("suite,tier,row,"), "{csv:?}");
+    let junit = lab.bench(&["--format", "junit"]);
+    assert!(junit.stdout.starts_with("<?xml") && junit.stdout.contains(r#"<testsuite name="tiny.smoke" tests="2""#));
     assert_eq!((table.trained(), markdown.trained(), csv.trained()), (6, 0, 0));
 }
 

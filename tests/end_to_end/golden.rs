@@ -61,7 +61,14 @@ fn a_flipped_verdict_is_science_and_says_was_and_is() {
     let (lab, done) = after(|golden| golden["claims"][0]["verdict"] = "reproduced".into());
     done.exits(1).says(&["tiny.smoke: science", "post-needs-more (T1) was reproduced and is inconclusive"]);
     assert_eq!(done.json()["suites"][0]["golden"]["moved"][0]["kind"], "science");
+    let junit = lab.bench(&["--format", "junit"]);
+    assert!(junit.exits(1).stdout.contains(r#"<failure message="science: claim post-needs-more"#), "{junit:?}");
     lab.accept().exits(0);
+    let junit = lab.bench(&["--format", "junit"]);
+    assert!(
+        !junit.exits(0).stdout.contains("<failure") && junit.stdout.contains("<testcase name=\"bits\""),
+        "{junit:?}"
+    );
     assert!(lab.read("CHANGELOG.md").contains("[claim] tiny.smoke: post-needs-more (T1): reproduced → inconclusive"));
 }
 

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bits;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod clocks;
 mod commands;
 mod contract;
 mod data;
@@ -9,7 +11,10 @@ mod doctor;
 mod export;
 mod full;
 mod golden;
+#[cfg(target_os = "linux")]
+mod memory;
 mod replay;
+mod shards;
 mod store;
 mod support;
 mod torture;

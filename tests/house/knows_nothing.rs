@@ -14,6 +14,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["std::fs", "std::net", "std::process", "std::thread", "std::time", "std::collections::Hash", "std::arch"],
         "suites are pure: no files, no threads, no clocks, no device's insides",
     ),
+    ("bench/src", &["SystemTime"], "the time of day decides nothing, and nothing that is kept holds it"),
     ("xtask/src", &["preheat_kernels", "preheat_suites", "preheat_bench"], "xtask is the door: no tensors"),
 ];
 

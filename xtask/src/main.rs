@@ -11,7 +11,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask WORDS…
 
-  bench, accept, report, data
+  bench, accept, report, data, merge
                           the lab; `cargo xtask bench --help` tells more
   export, doctor          a run as files to replay; what this machine has
   perf                    speed of training steps; `perf --against REV` builds REV and compares

@@ -15,7 +15,7 @@ pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
     let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
     let session = Session::new(args.suite.options(), cpu);
     let suites = load::suites(&session)?;
-    let done = session.carry(&suites)?;
+    let done = session.carry(&suites, true)?;
     if done.interrupted {
         let message = format!("interrupted, nothing accepted; go on with: {}", resume_line());
         return Err(Failure { exit: Exit::Interrupted, message });

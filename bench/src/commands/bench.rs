@@ -1,10 +1,13 @@
 //! `preheat bench`.
 
-use super::list;
+use super::{junit, list, shard};
 use crate::cli::{BenchArgs, Format};
 use crate::exit::{Exit, Failure};
 use crate::golden::{Difference, Golden, compare};
+use crate::lab::carry::Missing;
+use crate::lab::part::Part;
 use crate::lab::session::{Done, Session, resume_line};
+use crate::lab::shard::Shard;
 use crate::lab::{Options, device, load};
 use crate::results::{SCHEMA, SuiteResult};
 use crate::table::{self, Style};
@@ -20,6 +23,9 @@ struct Document<'a> {
     exit: u8,
     interrupted: bool,
     error: Option<&'a str>,
+    /// Where only a part was trained: what became of it. Nothing is judged then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<&'a Part>,
     suites: Vec<Entry<'a>>,
 }
 
@@ -34,7 +40,7 @@ struct Entry<'a> {
 /// How a suite stands to golden.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Status {
+pub(super) enum Status {
     /// Equal in every bit.
     Equal,
     /// Red.
@@ -43,6 +49,8 @@ enum Status {
     NoGolden(String),
     /// Not a whole suite as it is.
     NotCompared(String),
+    /// Nothing was trained, and the store does not hold all.
+    Missing(String),
 }
 
 /// Trains what is missing, judges, compares, prints.
@@ -54,35 +62,52 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     if let (Err(failure), Format::Json, false) = (&done, args.format, args.list || args.verify)
         && failure.exit != Exit::Usage
     {
-        json(failure.exit, false, Some(&failure.message), Vec::new());
+        json(failure.exit, false, Some(&failure.message), None, Vec::new());
     }
     done
 }
 
 fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
+    let shard = args.shard.as_deref().map(str::parse::<Shard>).transpose().map_err(Failure::usage)?;
+    if args.format == Format::Junit && (shard.is_some() || args.list || args.verify) {
+        return Err(Failure::usage("--format junit: nothing is judged here; allowed: a bench of whole suites"));
+    }
     let cpu = device::choose(args.device, args.math)?;
     let options =
         Options { filter: args.filter.clone(), seeds: args.seeds, task: args.task.clone(), ..args.suite.options() };
     let session = Session::new(options, cpu);
     let suites = load::suites(&session)?;
     if args.list {
-        return list::list(&session, &suites, args.format);
+        return list::list(&session, &suites, shard, args.format);
     }
     if args.verify {
-        return list::verify(&session, &suites);
+        return list::verify(&session, &suites, shard);
     }
-    let done = session.carry(&suites)?;
+    if let Some(shard) = shard {
+        return shard::train(&session, &suites, shard, args.format);
+    }
+    let done = session.carry(&suites, !args.no_train)?;
     let golden = Golden::new(&args.suite.golden);
     let whole = !done.interrupted && done.full.is_none();
     let statuses: Vec<Status> = done
         .results
         .iter()
-        .zip(&done.failures)
-        .map(|(result, failures)| status(&golden, result, failures, whole, session.options().partial()))
+        .zip(done.failures.iter().zip(&done.missing))
+        .map(|(result, (failures, missing))| match lack(missing) {
+            Some(why) => Status::Missing(why),
+            None => status(&golden, result, failures, whole, session.options().partial()),
+        })
         .collect();
     let exit = exit(&done, &statuses);
     print(args.format, exit, &done, &statuses);
     Ok(exit)
+}
+
+/// What a suite lacks where nothing is trained.
+fn lack(Missing { runs, waiting }: &Missing) -> Option<String> {
+    let wait =
+        if *waiting > 0 { format!(", and {waiting} cells of later stages wait for runs") } else { String::new() };
+    (runs + waiting > 0).then(|| format!("{runs} runs are not in the store{wait}"))
 }
 
 fn status(golden: &Golden, here: &SuiteResult, failures: &[String], whole: bool, partial: Option<&str>) -> Status {
@@ -106,7 +131,7 @@ fn exit(done: &Done, statuses: &[Status]) -> Exit {
     let of = |status: &Status| match status {
         Status::Equal | Status::NotCompared(_) => Exit::Golden,
         Status::Moved(_) => Exit::Regression,
-        Status::NoGolden(_) => Exit::Incomparable,
+        Status::NoGolden(_) | Status::Missing(_) => Exit::Incomparable,
     };
     let mut exit = statuses.iter().map(of).fold(Exit::Golden, Exit::worst);
     if done.full.is_some() || done.failures.iter().any(|f| !f.is_empty()) {
@@ -121,8 +146,9 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
         Format::Json => {
             let entries = whole.iter().zip(&done.failures);
             let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
-            json(exit, done.interrupted, done.full.as_deref(), entries.collect());
+            json(exit, done.interrupted, done.full.as_deref(), None, entries.collect());
         }
+        Format::Junit => out(&junit::report(&whole, &done.failures, done.full.as_deref())),
         Format::Csv => out(&table::csv::suites(&done.results)),
         Format::Table | Format::Markdown => {
             let terminal = std::io::stdout().is_terminal();
@@ -145,7 +171,9 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
                 }
             }
             Status::NoGolden(why) => eprintln!("preheat: {stem}: {why}"),
-            Status::NotCompared(why) => eprintln!("preheat: {stem}: not compared with golden: {why}"),
+            Status::NotCompared(why) | Status::Missing(why) => {
+                eprintln!("preheat: {stem}: not compared with golden: {why}")
+            }
         }
     }
     for line in done.failures.iter().flatten() {
@@ -159,9 +187,14 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
     }
 }
 
-fn json(exit: Exit, interrupted: bool, error: Option<&str>, suites: Vec<Entry<'_>>) {
-    let document =
-        Document { schema: SCHEMA, device: "cpu", math: "exact", exit: exit.code(), interrupted, error, suites };
+/// What became of a shard, as JSON.
+pub(super) fn shard_json(exit: Exit, part: &Part) {
+    json(exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
+}
+
+fn json(exit: Exit, interrupted: bool, error: Option<&str>, shard: Option<&Part>, suites: Vec<Entry<'_>>) {
+    let exit = exit.code();
+    let document = Document { schema: SCHEMA, device: "cpu", math: "exact", exit, interrupted, error, shard, suites };
     match serde_json::to_string_pretty(&document) {
         Ok(text) => out(&(text + "\n")),
         Err(e) => eprintln!("preheat: {e}"),

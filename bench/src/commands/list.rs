@@ -6,6 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::lab::carry::Suite;
 use crate::lab::progress::seconds;
 use crate::lab::session::Session;
+use crate::lab::shard::{Deal, Shard};
 use crate::lab::work::Work;
 use crate::lab::workers::work;
 use crate::results::tier_name;
@@ -13,6 +14,7 @@ use crate::store::Store;
 use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
 use preheat_suites::plan::Planned;
+use preheat_suites::run::{Run, RunId};
 use preheat_suites::train::run_flops;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +35,28 @@ struct Row {
     seconds: f64,
 }
 
+/// The part of a plan that is shown: a shard's, or all.
+struct Shown(Option<(Shard, Deal)>);
+
+impl Shown {
+    fn new(session: &Session, suites: &[Suite], shard: Option<Shard>) -> Result<Self, Failure> {
+        let flops = |run: &Run| session.run_flops(run);
+        let part = shard.map(|shard| Ok((shard, Deal::new(suites, shard.of, &flops)?))).transpose();
+        part.map(Self).map_err(|why: String| Failure::usage(why))
+    }
+
+    fn holds(&self, suite: &str, planned: &Planned) -> bool {
+        let Some((shard, deal)) = &self.0 else { return true };
+        planned.cells.first().is_some_and(|cell| deal.gives(*shard, suite, cell))
+    }
+}
+
 /// Shows stages, runs, cells, FLOPs and the expected time.
 ///
 /// # Errors
 /// A run that cannot be built.
-pub(super) fn list(session: &Session, suites: &[Suite], format: Format) -> Result<Exit, Failure> {
+pub(super) fn list(session: &Session, suites: &[Suite], shard: Option<Shard>, format: Format) -> Result<Exit, Failure> {
+    let shown = Shown::new(session, suites, shard)?;
     let measured = Store::peek(&session.options().store).throughput(&session.class());
     let core = measured.map_or(ASSUMED_GFLOPS * 1e9, |t| t.rate());
     let rate = core * session.jobs() as f64;
@@ -46,7 +65,7 @@ pub(super) fn list(session: &Session, suites: &[Suite], format: Format) -> Resul
     let mut seen = BTreeSet::new();
     for suite in suites {
         for stage in 0..suite.plan.stages() {
-            rows.push(row(session, suite, stage, rate, &mut seen)?);
+            rows.push(row(session, suite, stage, &shown, rate, &mut seen)?);
         }
     }
     match format {
@@ -74,14 +93,18 @@ fn row(
     session: &Session,
     suite: &Suite,
     stage: usize,
+    shown: &Shown,
     rate: f64,
-    seen: &mut BTreeSet<preheat_suites::run::RunId>,
+    seen: &mut BTreeSet<RunId>,
 ) -> Result<Row, Failure> {
     let (mut total, mut expected) = (0.0, 0.0);
     let mut experiments: Vec<String> = Vec::new();
     let mut cells = BTreeMap::new();
     let mut runs = 0;
     for planned in suite.plan.draft(stage).map_err(Failure::usage)? {
+        if !shown.holds(&suite.name, &planned) {
+            continue;
+        }
         for cell in &planned.cells {
             if !experiments.contains(&cell.experiment) {
                 experiments.push(cell.experiment.clone());
@@ -141,14 +164,15 @@ fn table(rows: &[Row], format: Format) -> String {
 ///
 /// # Errors
 /// A run that cannot be built.
-pub(super) fn verify(session: &Session, suites: &[Suite]) -> Result<Exit, Failure> {
+pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) -> Result<Exit, Failure> {
+    let shown = Shown::new(session, suites, shard)?;
     let mut seen = BTreeSet::new();
     let mut exit = Exit::Golden;
     for suite in suites {
         let stages = (0..suite.plan.stages()).map(|stage| suite.plan.draft(stage));
         let planned: Vec<Vec<Planned>> = stages.collect::<Result<_, _>>().map_err(Failure::usage)?;
         for planned in planned.into_iter().flatten() {
-            if !seen.insert(planned.run.id()) {
+            if !shown.holds(&suite.name, &planned) || !seen.insert(planned.run.id()) {
                 continue;
             }
             let one = || -> Result<(), String> {

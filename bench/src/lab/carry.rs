@@ -6,10 +6,10 @@ use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
-use preheat_suites::claims::{Claim, Tier};
+use preheat_suites::claims::{Claim, Kind, Tier};
 use preheat_suites::definition::Column;
-use preheat_suites::plan::{Cell, Planned};
-use preheat_suites::record::{Measured, Observation, Record};
+use preheat_suites::plan::{Cell, Planned, Ready};
+use preheat_suites::record::{Measured, Observation};
 use preheat_suites::run::{Run, RunId, Start};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,11 @@ pub trait Staged {
     /// # Errors
     /// One line where `measured` lacks what the stage depends on.
     fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String>;
+    /// The runs of a stage that `measured` suffices for, and the cells that wait for more.
+    ///
+    /// # Errors
+    /// One line.
+    fn ready(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Ready, String>;
     /// The cells of a stage in the order of writing, which is that of every table.
     fn cells(&self, index: usize) -> Vec<Cell>;
     /// The runs of a stage before anything is measured: values to be chosen stand at a candidate.
@@ -52,10 +57,12 @@ pub struct Suite {
 pub struct Outcome {
     /// Per suite, in the order given: the planned runs whose records are there, and their places.
     pub observed: Vec<Vec<(RunId, Observation)>>,
-    /// Records by run.
-    pub records: BTreeMap<RunId, Record>,
+    /// Per suite: how large those runs are.
+    pub extents: Vec<Extent>,
     /// Per suite: what went wrong, one line each.
     pub failures: Vec<Vec<String>>,
+    /// Per suite, where nothing is trained: what the store does not hold.
+    pub missing: Vec<Missing>,
     /// Stopped by a signal.
     pub interrupted: bool,
     /// Why the store takes nothing more. One line.
@@ -68,16 +75,66 @@ pub struct Outcome {
     pub throughput: Throughput,
 }
 
-/// Carries out `suites`; `flops` gives a run's FLOPs a step, for progress and order only.
+/// The sizes of runs, from the smallest to the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extent {
+    /// Learnable parameters.
+    pub parameters: Option<[u64; 2]>,
+    /// Steps.
+    pub steps: Option<[i64; 2]>,
+}
+
+impl Extent {
+    fn take(&mut self, filled: &Filled) {
+        fn with<T: Ord + Copy>(range: &mut Option<[T; 2]>, x: T) {
+            *range = Some(range.map_or([x, x], |[low, high]| [low.min(x), high.max(x)]));
+        }
+        with(&mut self.steps, filled.steps);
+        if let Some(parameters) = filled.parameters {
+            with(&mut self.parameters, parameters);
+        }
+    }
+}
+
+/// What a suite lacks to be judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Missing {
+    /// Runs without a record.
+    pub runs: usize,
+    /// Cells of later stages whose runs those decide.
+    pub waiting: usize,
+}
+
+/// Knows how large runs are.
+pub trait Sizes {
+    /// FLOPs of a step, 0 where nobody knows: for progress and order only.
+    fn step_flops(&self, run: &Run) -> f64;
+    /// Learnable parameters.
+    fn parameters(&self, run: &Run) -> Option<u64>;
+}
+
+/// The curves that claims read.
+pub fn curves_read(suites: &[Suite]) -> BTreeSet<String> {
+    let read = |claim: &Claim| match &claim.kind {
+        Kind::StepsRatio { curve, .. } => Some(curve.clone()),
+        _ => None,
+    };
+    suites.iter().flat_map(|suite| &suite.claims).filter_map(read).collect()
+}
+
+/// Carries out `suites`. Where `train` is not set nothing is trained, and what is missing is counted.
 pub fn carry_out(
     suites: &[Suite],
     conditions: &Conditions,
     workers: &Workers<'_>,
-    flops: &dyn Fn(&Run) -> f64,
+    sizes: &dyn Sizes,
+    train: bool,
 ) -> Outcome {
     let mut outcome = Outcome {
         observed: suites.iter().map(|_| Vec::new()).collect(),
+        extents: vec![Extent::default(); suites.len()],
         failures: suites.iter().map(|_| Vec::new()).collect(),
+        missing: vec![Missing::default(); suites.len()],
         ..Outcome::default()
     };
     let mut measured: BTreeMap<RunId, Measured> = BTreeMap::new();
@@ -90,28 +147,41 @@ pub fn carry_out(
             if stage >= suite.plan.stages() || dead.contains(&index) {
                 continue;
             }
-            match suite.plan.stage(stage, &measured) {
-                Ok(runs) => planned.extend(runs.into_iter().map(|run| (index, run))),
+            let found = if train {
+                suite.plan.stage(stage, &measured).map(|runs| Ready { runs, waiting: Vec::new() })
+            } else {
+                suite.plan.ready(stage, &measured)
+            };
+            match found {
+                Ok(Ready { runs, waiting }) => {
+                    planned.extend(runs.into_iter().map(|run| (index, run)));
+                    outcome.missing[index].waiting += waiting.len();
+                }
                 Err(why) => {
                     dead.insert(index);
                     outcome.failures[index].push(format!("{}: stage {}: {why}", suite.name, stage + 1));
                 }
             }
         }
-        let jobs = jobs(suites, &planned, conditions, &mut keys, flops);
-        let carried = workers.carry_out(jobs);
+        let (jobs, filled) = jobs(suites, planned, conditions, &mut keys, sizes);
+        let carried = if train { workers.carry_out(jobs) } else { workers.look(jobs) };
         outcome.trained += carried.trained;
-        outcome.reused += carried.records.len() - carried.trained;
+        outcome.reused += carried.measured.len() - carried.trained;
         outcome.interrupted |= carried.interrupted;
         outcome.full = carried.full;
         outcome.throughput.flops += carried.throughput.flops;
         outcome.throughput.seconds += carried.throughput.seconds;
-        measured.extend(carried.records.iter().map(|(id, record)| (id.clone(), record.measured.clone())));
-        outcome.records.extend(carried.records);
+        measured.extend(carried.measured);
         for (index, suite) in suites.iter().enumerate() {
-            let own = planned.iter().filter(|(of, _)| *of == index).map(|(_, planned)| planned);
-            for id in own.clone().map(|planned| planned.run.id()) {
-                if let Some((label, why, _)) = carried.failures.iter().find(|(_, _, failed)| *failed == id) {
+            let own = filled.iter().filter(|filled| filled.suite == index);
+            for filled in own.clone() {
+                if measured.contains_key(&filled.id) {
+                    outcome.extents[index].take(filled);
+                } else if !train {
+                    outcome.missing[index].runs += 1;
+                }
+                let failed = carried.failures.iter().find(|(_, _, failed)| *failed == filled.id);
+                if let Some((label, why, _)) = failed {
                     outcome.failures[index].push(format!("{label}: {why}"));
                 }
             }
@@ -127,18 +197,32 @@ pub fn carry_out(
     outcome
 }
 
-/// The runs of a stage that nobody carried out yet, equal ones once. `keys` learns where each run is kept.
-fn jobs(
+/// What is kept of a planned run beside its job: a recipe is large, and a job is gone once it is done.
+#[derive(Debug)]
+pub(super) struct Filled {
+    suite: usize,
+    id: RunId,
+    cells: Vec<Cell>,
+    parameters: Option<u64>,
+    steps: i64,
+}
+
+/// The runs of a stage, equal ones once, and what each fills. `keys` learns where each run is kept.
+pub(super) fn jobs(
     suites: &[Suite],
-    planned: &[(usize, Planned)],
+    planned: Vec<(usize, Planned)>,
     conditions: &Conditions,
     keys: &mut BTreeMap<RunId, Key>,
-    flops: &dyn Fn(&Run) -> f64,
-) -> Vec<Job> {
+    sizes: &dyn Sizes,
+) -> (Vec<Job>, Vec<Filled>) {
     let mut jobs: Vec<Job> = Vec::new();
+    let mut filled = Vec::new();
     let mut places: BTreeMap<RunId, usize> = BTreeMap::new();
-    for (index, Planned { run, cells, keep_steps }) in planned {
+    for (suite, Planned { run, cells, keep_steps }) in planned {
         let id = run.id();
+        let (parameters, steps) = (sizes.parameters(&run), run.recipe.train.int("steps"));
+        let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
+        filled.push(Filled { suite, id: id.clone(), cells, parameters, steps });
         if let Some(place) = places.get(&id) {
             let kept: &mut Vec<u64> = &mut jobs[*place].keep_steps;
             kept.extend(keep_steps);
@@ -146,39 +230,31 @@ fn jobs(
             kept.dedup();
             continue;
         }
-        let cell = cells.first().map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
-        let key = key(run, conditions);
+        let key = key(&run, conditions);
         let start = match &run.start {
             Start::Fresh => None,
             Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),
         };
         keys.insert(id.clone(), key.clone());
         places.insert(id, jobs.len());
-        jobs.push(Job {
-            key,
-            label: format!("{}/{cell} seed {}", suites[*index].name, run.seed),
-            step_flops: flops(run),
-            run: run.clone(),
-            keep_steps: keep_steps.clone(),
-            start,
-        });
+        let label = format!("{}/{cell} seed {}", suites[suite].name, run.seed);
+        jobs.push(Job { key, label, step_flops: sizes.step_flops(&run), run, keep_steps, start });
     }
-    jobs
+    (jobs, filled)
 }
 
 /// What was measured, one entry a cell, in the order of `cells`.
 fn observe<'p>(
-    planned: impl Iterator<Item = &'p Planned>,
+    filled: impl Iterator<Item = &'p Filled>,
     cells: &[Cell],
     measured: &BTreeMap<RunId, Measured>,
 ) -> Vec<(RunId, Observation)> {
     let name = |c: &Cell| (crate::results::place(&c.experiment, &c.arm, &c.axes), c.seed, c.selection);
     let order: BTreeMap<_, usize> = cells.iter().enumerate().map(|(i, cell)| (name(cell), i)).collect();
     let mut seen = Vec::new();
-    for planned in planned {
-        let id = planned.run.id();
-        let Some(measured) = measured.get(&id) else { continue };
-        for cell in &planned.cells {
+    for Filled { id, cells, .. } in filled {
+        let Some(measured) = measured.get(id) else { continue };
+        for cell in cells {
             let Cell { experiment, arm, axes, seed, selection } = cell.clone();
             let observation = Observation { experiment, arm, axes, seed, selection, measured: measured.clone() };
             seen.push((order.get(&name(cell)).copied(), (id.clone(), observation)));
@@ -190,11 +266,12 @@ fn observe<'p>(
 }
 
 /// The result of one suite: its claims judged by what was observed.
-pub fn result(suite: &Suite, scale: String, observed: &[(RunId, Observation)]) -> SuiteResult {
-    let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
+pub fn result(suite: &Suite, scale: String, observed: Vec<(RunId, Observation)>) -> SuiteResult {
+    let (ids, observations): (Vec<RunId>, Vec<Observation>) = observed.into_iter().unzip();
     let judged = judge(&suite.claims, suite.tier, &observations);
+    let observed: Vec<_> = ids.into_iter().zip(observations).collect();
     let Suite { name, title, tier, show, claims, .. } = suite;
-    SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, observed, judged)
+    SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, &observed, judged)
 }
 
 #[cfg(test)]

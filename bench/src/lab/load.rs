@@ -6,7 +6,7 @@ use super::session::Session;
 use super::task_word::task;
 use crate::exit::{Exit, Failure};
 use preheat_suites::definition::{self, Registry};
-use preheat_suites::plan::{Cell, Filter, Plan, PlanError, PlanOptions, Planned};
+use preheat_suites::plan::{Cell, Filter, Plan, PlanError, PlanOptions, Planned, Ready};
 use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::run::RunId;
 use std::collections::BTreeMap;
@@ -98,6 +98,9 @@ impl Staged for Draftable {
     }
     fn stage(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, String> {
         self.plan.resolve_stage(index, measured).map_err(|e| e.to_string())
+    }
+    fn ready(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Ready, String> {
+        self.plan.ready_stage(index, measured).map_err(|e| e.to_string())
     }
     fn cells(&self, index: usize) -> Vec<Cell> {
         self.plan.cells(index).cloned().collect()

@@ -1,6 +1,8 @@
 //! One bench from its words to its results: the part that `bench` and `accept` share.
 
-use super::carry::{self, Suite};
+use super::carry::{self, Extent, Missing, Outcome, Suite};
+use super::part::{self, Part};
+use super::shard::{Deal, Shard};
 use super::trainer::Trainers;
 use super::workers::Workers;
 use super::{Options, device, progress};
@@ -33,6 +35,8 @@ pub struct Done {
     pub results: Vec<SuiteResult>,
     /// Per suite: what went wrong, one line each.
     pub failures: Vec<Vec<String>>,
+    /// Per suite, where nothing was trained: what the store does not hold.
+    pub missing: Vec<Missing>,
     /// Stopped by a signal.
     pub interrupted: bool,
     /// Why the store takes nothing more. One line.
@@ -70,16 +74,47 @@ impl Session {
         format!("{}-{}", self.conditions.device, self.conditions.simd)
     }
 
-    /// Carries out `suites` and judges them.
+    /// Carries out `suites` and judges them. Where `train` is not set, what the store holds is judged.
     ///
     /// # Errors
     /// A store that cannot be written.
-    pub fn carry(&self, suites: &[Suite]) -> Result<Done, Failure> {
+    pub fn carry(&self, suites: &[Suite], train: bool) -> Result<Done, Failure> {
+        let outcome = self.with_workers(suites, |workers| {
+            let outcome = carry::carry_out(suites, &self.conditions, workers, &self.trainers, train);
+            workers.store.keep_throughput(&self.class(), outcome.throughput);
+            outcome
+        })?;
+        eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
+        let judged = suites.iter().zip(outcome.observed).zip(&outcome.extents);
+        let results = judged.map(|((suite, observed), extent)| carry::result(suite, scale(extent), observed)).collect();
+        let Outcome { failures, missing, interrupted, full, .. } = outcome;
+        Ok(Done { results, failures, missing, interrupted, full })
+    }
+
+    /// Carries out one shard's part of `suites`; nothing is judged.
+    ///
+    /// # Errors
+    /// A store that cannot be written, a plan that cannot be drafted.
+    pub fn carry_part(&self, suites: &[Suite], shard: Shard) -> Result<Part, Failure> {
+        let deal = Deal::new(suites, shard.of, &|run| self.run_flops(run)).map_err(Failure::usage)?;
+        self.with_workers(suites, |workers| {
+            let part = part::carry_out(suites, (shard, &deal), &self.conditions, workers, &self.trainers);
+            workers.store.keep_throughput(&self.class(), part.throughput);
+            part
+        })
+    }
+
+    /// FLOPs of a whole run, by which shards are dealt.
+    pub fn run_flops(&self, run: &Run) -> f64 {
+        preheat_suites::train::run_flops(&run.recipe.train, self.trainers.step_flops(run).unwrap_or(0.0))
+    }
+
+    fn with_workers<T>(&self, suites: &[Suite], f: impl FnOnce(&Workers<'_>) -> T) -> Result<T, Failure> {
         let store = Store::open(&self.options.store).map_err(Failure::failed)?;
         on_signal();
         let progress = progress::on_stderr();
         let begun = Instant::now();
-        let workers = Workers {
+        Ok(f(&Workers {
             store: &store,
             work: &self.trainers,
             jobs: self.jobs(),
@@ -88,36 +123,20 @@ impl Session {
             stop: &STOP,
             progress: &*progress,
             environment: &self.environment,
-        };
-        let flops = |run: &Run| self.trainers.step_flops(run).unwrap_or(0.0);
-        let outcome = carry::carry_out(suites, &self.conditions, &workers, &flops);
-        store.keep_throughput(&self.class(), outcome.throughput);
-        eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
-        let results = suites.iter().zip(&outcome.observed).map(|(suite, observed)| {
-            let runs = observed.iter().filter_map(|(id, _)| Some(&outcome.records.get(id)?.run));
-            carry::result(suite, self.scale(runs), observed)
-        });
-        let results = results.collect();
-        Ok(Done { results, failures: outcome.failures, interrupted: outcome.interrupted, full: outcome.full })
+            curves: &carry::curves_read(suites),
+        }))
     }
+}
 
-    /// At which scale runs were trained, in words: `21.4 k–85.2 k parameters, 300 steps`.
-    fn scale<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> String {
-        let mut parameters = Vec::new();
-        let mut steps = Vec::new();
-        for run in runs {
-            parameters.extend(self.trainers.parameters(run).ok().map(|x| x as f64));
-            steps.push(run.recipe.train.int("steps"));
+/// At which scale runs were trained, in words: `21.4 k–85.2 k parameters, 300 steps`.
+fn scale(extent: &Extent) -> String {
+    let range = |[low, high]: [String; 2]| if low == high { low } else { format!("{low}–{high}") };
+    match (extent.parameters, extent.steps) {
+        (Some(parameters), Some(steps)) => {
+            let parameters = range(parameters.map(|x| table::count(x as f64)));
+            format!("{parameters} parameters, {} steps", range(steps.map(|x| x.to_string())))
         }
-        let range = |low: String, high: String| if low == high { low } else { format!("{low}–{high}") };
-        let extremes = parameters.iter().copied().reduce(f64::min).zip(parameters.iter().copied().reduce(f64::max));
-        let size = extremes.map(|(low, high)| range(table::count(low), table::count(high)));
-        let steps =
-            steps.iter().min().zip(steps.iter().max()).map(|(low, high)| range(low.to_string(), high.to_string()));
-        match (size, steps) {
-            (Some(size), Some(steps)) => format!("{size} parameters, {steps} steps"),
-            _ => "no runs".into(),
-        }
+        _ => "no runs".into(),
     }
 }
 
@@ -135,9 +154,28 @@ fn on_signal() {
 
 /// The line that goes on with an interrupted bench.
 pub fn resume_line() -> String {
-    let door = std::env::var("PREHEAT_DOOR").unwrap_or_else(|_| "preheat".into());
     let words = std::env::args().skip(1).map(|word| quoted(&word));
-    [door].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    [door()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// The command as its user knows it.
+fn door() -> String {
+    std::env::var("PREHEAT_DOOR").unwrap_or_else(|_| "preheat".into())
+}
+
+/// The line that judges what the shards of this command trained.
+pub fn judge_line() -> String {
+    let line = [door()].into_iter().chain(whole(std::env::args().skip(1)).map(|word| quoted(&word)));
+    line.collect::<Vec<_>>().join(" ")
+}
+
+/// The words without `--shard I/N`.
+fn whole(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut value = false;
+    words.filter(move |word| {
+        let skip = std::mem::replace(&mut value, word == "--shard");
+        !(skip || value || word.starts_with("--shard="))
+    })
 }
 
 /// A word as a POSIX shell reads it back.
@@ -149,6 +187,14 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_that_judges_has_all_words_but_the_shard() {
+        let line = |words: &str| whole(words.split(' ').map(String::from)).collect::<Vec<_>>().join(" ");
+        assert_eq!(line("bench --shard 1/3 tiny --jobs 2"), "bench tiny --jobs 2");
+        assert_eq!(line("bench tiny --shard=1/3"), "bench tiny");
+        assert_eq!(line("bench --list"), "bench --list");
+    }
 
     #[test]
     fn words_survive_a_shell() {

@@ -1,5 +1,6 @@
 //! The real work: trainers on a device, and tasks that are opened once and shared by all runs.
 
+use super::carry::Sizes;
 use super::data;
 use super::work::{Training, Work};
 use crate::store::key::{Conditions, Key};
@@ -86,6 +87,15 @@ struct OnCpu(Trainer);
 impl Work for Trainers {
     fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
         Ok(Box::new(OnCpu(self.trainer(run, from)?)))
+    }
+}
+
+impl Sizes for Trainers {
+    fn step_flops(&self, run: &Run) -> f64 {
+        Trainers::step_flops(self, run).unwrap_or(0.0)
+    }
+    fn parameters(&self, run: &Run) -> Option<u64> {
+        Trainers::parameters(self, run).ok()
     }
 }
 

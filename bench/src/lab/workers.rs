@@ -7,9 +7,9 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::key::Key;
 use crate::store::throughput::Throughput;
-use preheat_suites::record::{Outcome, Record};
+use preheat_suites::record::{Measured, Outcome, Record};
 use preheat_suites::run::{Run, RunId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,13 +57,15 @@ pub struct Workers<'a> {
     pub progress: &'a dyn Progress,
     /// Kept with every record.
     pub environment: &'a BTreeMap<String, String>,
+    /// The curves that anyone reads after training. The others stay in the store: they are most of a record.
+    pub curves: &'a BTreeSet<String>,
 }
 
 /// What became of the jobs.
 #[derive(Debug, Default)]
 pub struct Carried {
-    /// Finished records, from the store or trained now.
-    pub records: BTreeMap<RunId, Record>,
+    /// What finished runs measured, from the store or trained now.
+    pub measured: BTreeMap<RunId, Measured>,
     /// Runs trained to their end by this process.
     pub trained: usize,
     /// Runs that could not be carried out: label, one line, id.
@@ -77,7 +79,7 @@ pub struct Carried {
 }
 
 enum End {
-    Record(Box<Record>, bool),
+    Measured(Box<Measured>, bool),
     Busy,
     Stopped,
 }
@@ -118,20 +120,10 @@ struct Queue {
 impl Workers<'_> {
     /// Carries out all jobs, longest first. One run's failure does not stop the others.
     pub fn carry_out(&self, jobs: Vec<Job>) -> Carried {
-        let mut carried = Carried::default();
-        let mut ready = Vec::new();
-        for job in jobs {
-            match self.finished(&job) {
-                Some(record) => {
-                    self.store.tidy(&job.key);
-                    carried.records.insert(job.key.run.clone(), record);
-                }
-                None => ready.push(job),
-            }
-        }
+        let (carried, mut ready) = self.take(jobs, |job| self.finished(job));
         let cost = |job: &Job| work(&job.run, job.step_flops);
         ready.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
-        self.progress.begin(ready.len(), ready.iter().map(cost).sum(), carried.records.len());
+        self.progress.begin(ready.len(), ready.iter().map(cost).sum(), carried.measured.len());
         let threads = self.jobs.clamp(1, ready.len().max(1));
         let queue = Queue { ready: ready.into(), elsewhere: VecDeque::new(), carried };
         let shared = Shared { queue: Mutex::new(queue), halt: AtomicBool::new(false) };
@@ -148,6 +140,33 @@ impl Workers<'_> {
         self.work_through(&shared);
         self.progress.end();
         shared.queue.into_inner().unwrap_or_else(|e| e.into_inner()).carried
+    }
+
+    /// Takes what the store holds and trains nothing.
+    pub fn look(&self, jobs: Vec<Job>) -> Carried {
+        self.take(jobs, |job| self.store.record(&job.key, &|line| self.progress.warn(line))).0
+    }
+
+    /// The finished jobs, and those that are not.
+    fn take(&self, jobs: Vec<Job>, finished: impl Fn(&Job) -> Option<Record>) -> (Carried, Vec<Job>) {
+        let mut carried = Carried::default();
+        let mut rest = Vec::new();
+        for job in jobs {
+            match finished(&job) {
+                Some(record) => {
+                    self.store.tidy(&job.key);
+                    carried.measured.insert(job.key.run, self.read(record.measured));
+                }
+                None => rest.push(job),
+            }
+        }
+        (carried, rest)
+    }
+
+    /// What is read of a run after training.
+    pub fn read(&self, mut measured: Measured) -> Measured {
+        measured.curves.retain(|name, _| self.curves.contains(name));
+        measured
     }
 
     fn work_through(&self, shared: &Shared) {
@@ -182,9 +201,9 @@ impl Workers<'_> {
                 queue.carried.throughput.seconds += (self.clock)().saturating_sub(started).as_secs_f64();
             }
             match end {
-                Ok(End::Record(record, trained)) => {
+                Ok(End::Measured(measured, trained)) => {
                     queue.carried.trained += usize::from(trained);
-                    queue.carried.records.insert(job.key.run.clone(), *record);
+                    queue.carried.measured.insert(job.key.run.clone(), *measured);
                     self.progress.finished();
                 }
                 Ok(End::Busy) => queue.elsewhere.push_back(job),
@@ -210,7 +229,7 @@ impl Workers<'_> {
         if let Some(record) = self.finished(job) {
             self.store.drop_checkpoint(&job.key);
             lock.remove();
-            return Ok(End::Record(Box::new(record), false));
+            return Ok(End::Measured(Box::new(self.read(record.measured)), false));
         }
         let mut training = self.resumed(job)?;
         let mut saved = (self.clock)();
@@ -236,7 +255,7 @@ impl Workers<'_> {
         let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
         self.store.keep(&job.key, &record)?;
         lock.remove();
-        Ok(End::Record(Box::new(record), true))
+        Ok(End::Measured(Box::new(self.read(record.measured)), true))
     }
 
     /// The run's record, where all checkpoints that others start from are there too. A run that diverged

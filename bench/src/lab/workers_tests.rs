@@ -37,6 +37,7 @@ fn carry_by(
         stop,
         progress: &lines,
         environment: &BTreeMap::new(),
+        curves: &BTreeSet::new(),
     };
     let carried = workers.carry_out(jobs);
     (carried, lines.0.into_inner().unwrap())
@@ -45,7 +46,7 @@ fn carry_by(
 static GO: AtomicBool = AtomicBool::new(false);
 
 fn digests(carried: &Carried) -> BTreeMap<RunId, String> {
-    carried.records.iter().map(|(id, r)| (id.clone(), r.measured.digest.clone())).collect()
+    carried.measured.iter().map(|(id, m)| (id.clone(), m.digest.clone())).collect()
 }
 
 fn fresh() -> (tempfile::TempDir, Store) {
@@ -95,7 +96,7 @@ fn a_stopped_run_goes_on_from_its_checkpoint_with_the_same_bits() {
     let fake =
         Fake { before_step: Some(Box::new(move |step| raise.store(step == 7, Ordering::SeqCst))), ..Fake::default() };
     let (half, _) = carry(&store, &fake, vec![job("a", 20, 1)], 1, &stop);
-    assert!(half.interrupted && half.records.is_empty());
+    assert!(half.interrupted && half.measured.is_empty());
     assert_eq!(fake.steps.into_inner(), 8, "the step is finished, then the run stops");
 
     let fake = Fake::default();
@@ -168,7 +169,7 @@ fn a_run_that_another_bench_trains_is_waited_for_unless_stopped() {
         stop.store(true, Ordering::SeqCst);
         waiting.join().unwrap()
     });
-    assert!(carried.interrupted && carried.records.is_empty());
+    assert!(carried.interrupted && carried.measured.is_empty());
     drop(lock);
 }
 
@@ -178,7 +179,7 @@ fn a_run_starts_from_anothers_kept_checkpoint_and_a_lost_one_is_made_again() {
     let source = Job { keep_steps: vec![3], ..job("a", 8, 1) };
     let child = Job { start: Some((source.key.clone(), 3)), ..job("b", 4, 1) };
     let (early, lines) = carry(&store, &Fake::default(), vec![child.clone()], 1, &GO);
-    assert!(early.records.is_empty() && lines[0].contains("no checkpoint of run"), "{lines:?}");
+    assert!(early.measured.is_empty() && lines[0].contains("no checkpoint of run"), "{lines:?}");
 
     let (first, _) = carry(&store, &Fake::default(), vec![source.clone()], 1, &GO);
     let (second, _) = carry(&store, &Fake::default(), vec![child.clone()], 1, &GO);
@@ -237,7 +238,7 @@ fn a_finished_run_tidies_what_a_kill_left() {
     assert!(left.iter().all(|path| path.exists()));
     drop(held);
     let (carried, lines) = carry(&store, &Fake::default(), vec![job], 1, &GO);
-    assert_eq!((carried.trained, carried.records.len(), lines), (0, 1, vec![]));
+    assert_eq!((carried.trained, carried.measured.len(), lines), (0, 1, vec![]));
     assert_eq!(left.iter().filter(|path| path.exists()).count(), 0);
 }
 

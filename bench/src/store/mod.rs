@@ -15,13 +15,14 @@ pub mod envelope;
 pub mod error;
 pub mod key;
 pub mod lock;
+pub mod merge;
 pub mod throughput;
 
 use envelope::{seal, set_aside, unseal, write_alone};
 use error::StoreError;
 use key::Key;
 use lock::RunLock;
-use preheat_suites::record::Record;
+use preheat_suites::record::{Measured, Record};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -53,6 +54,15 @@ struct Kept {
 }
 
 const ANOTHER: &str = "a record of another run";
+
+/// Two trainings of one run under the same conditions do not have the same bits.
+const NOT_DETERMINED: &str = "training is not determined";
+
+/// Whether two trainings measured the same. As text: NaN is not equal to itself.
+fn same(a: &Measured, b: &Measured) -> bool {
+    let text = |measured| serde_json::to_string(measured).ok();
+    a.digest == b.digest && text(a) == text(b)
+}
 
 /// The key and the record in the body of a record's file.
 ///
@@ -113,12 +123,18 @@ impl Store {
         }
     }
 
-    /// Keeps a finished record and drops the run's checkpoint.
+    /// Keeps a finished record and drops the run's checkpoint. An equal record may be there already.
     ///
     /// # Errors
-    /// One line.
+    /// One line; where another record is there, both digests.
     pub fn keep(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
         let path = self.path("records", key, RECORD);
+        if let Some(was) = self.record(key, &|_| ())
+            && !same(&was.measured, &record.measured)
+        {
+            let (was, is) = (&was.measured.digest, &record.measured.digest);
+            return Err(StoreError::one(&path, format!("{NOT_DETERMINED}: digest {was} is kept, {is} came now")));
+        }
         let body = record_body(key, record).map_err(|e| StoreError::one(&path, e))?;
         write_alone(&path, &seal(RECORD, &body)).map_err(|e| StoreError::io(&path, &e))?;
         self.drop_checkpoint(key);
@@ -154,6 +170,11 @@ impl Store {
     /// The checkpoint of a run at `step` from which other runs start.
     pub fn kept(&self, key: &Key, step: u64, warn: Warn<'_>) -> Option<Vec<u8>> {
         self.owned(&self.kept_path(key, step), &kept_name(key, step), warn)
+    }
+
+    /// Whether there is such a checkpoint, good or not.
+    pub fn has_kept(&self, key: &Key, step: u64) -> bool {
+        self.kept_path(key, step).exists()
     }
 
     /// Keeps a checkpoint from which other runs start.
@@ -207,14 +228,18 @@ impl Store {
     }
 
     fn path(&self, folder: &str, key: &Key, extension: &str) -> PathBuf {
-        self.root.join(folder).join(format!("{}.{extension}", key.name()))
+        self.file(folder, &key.name(), extension)
+    }
+
+    fn file(&self, folder: &str, name: &str, extension: &str) -> PathBuf {
+        self.root.join(folder).join(format!("{name}.{extension}"))
     }
 
     fn owned(&self, path: &Path, owner: &str, warn: Warn<'_>) -> Option<Vec<u8>> {
         let body = self.body(CHECKPOINT, path, warn)?;
-        let own = body.strip_prefix(owner.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
+        let own = owned_by(&body, owner);
         if own.is_none() {
-            aside(path, "a checkpoint of another run", warn);
+            aside(path, ANOTHER_CHECKPOINT, warn);
         }
         own.map(<[u8]>::to_vec)
     }
@@ -243,6 +268,13 @@ fn kept_name(key: &Key, step: u64) -> String {
     format!("{}-{step}", key.name())
 }
 
+const ANOTHER_CHECKPOINT: &str = "a checkpoint of another run";
+
+/// The trainer's own bytes in a checkpoint's body, where it is `owner`'s.
+fn owned_by<'b>(body: &'b [u8], owner: &str) -> Option<&'b [u8]> {
+    body.strip_prefix(owner.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"))
+}
+
 /// A checkpoint says first whose it is: its own bytes are the trainer's.
 fn write_owned(path: &Path, owner: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let body = [owner.as_bytes(), b"\n", bytes].concat();
@@ -250,9 +282,14 @@ fn write_owned(path: &Path, owner: &str, bytes: &[u8]) -> Result<(), StoreError>
 }
 
 fn aside(path: &Path, why: &str, warn: Warn<'_>) {
+    aside_and(path, why, "the run is trained again", warn);
+}
+
+/// Renames a bad file and says so, and what follows from it.
+fn aside_and(path: &Path, why: &str, follows: &str, warn: Warn<'_>) {
     match set_aside(path) {
         Ok(Some(target)) => warn(&format!(
-            "{}: {why}; kept as {}, the run is trained again",
+            "{}: {why}; kept as {}, {follows}",
             path.display(),
             target.file_name().unwrap_or_default().display()
         )),

@@ -14,6 +14,7 @@ use crate::record::Measured;
 use crate::registry::{Invalid, Scalar, Spec, build};
 use crate::run::{Recipe, Run, RunId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a plan leaves out or changes.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,15 @@ pub struct Planned {
     pub keep_steps: Vec<u64>,
 }
 
+/// A stage of which not all that it needs is measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ready {
+    /// Runs that can be trained, in plan order.
+    pub runs: Vec<Planned>,
+    /// Cells whose run cannot be known yet, in plan order.
+    pub waiting: Vec<Cell>,
+}
+
 impl Planned {
     /// Floating point operations of the whole run, for a task of vocabulary `vocab` and sequence length `seq`.
     pub fn flops(&self, registry: &Registry, vocab: usize, seq: usize) -> Result<f64, Invalid> {
@@ -69,7 +79,7 @@ impl Planned {
 }
 
 /// Why a plan cannot be made or a stage not be resolved. One line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// The number of seeds that was asked for does not fit the suite.
     #[error("{0}")]
@@ -85,12 +95,10 @@ pub enum PlanError {
         allowed: String,
     },
     /// An earlier run's record is not there.
-    #[error("{experiment}/{arm} waits for run {run}, which has no record")]
+    #[error("{}/{} waits for run {run}, which has no record", cell.experiment, cell.arm)]
     Unmeasured {
-        /// The waiting experiment.
-        experiment: String,
-        /// Its arm.
-        arm: String,
+        /// What waits.
+        cell: Box<Cell>,
         /// The run without a record.
         run: RunId,
     },
@@ -110,11 +118,22 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The same lack, met on behalf of `cell`.
+    fn of(self, cell: &Cell) -> Self {
+        match self {
+            Self::Unmeasured { run, .. } => Self::Unmeasured { cell: Box::new(cell.clone()), run },
+            other => other,
+        }
+    }
+}
+
 /// A cell before its stage is resolved.
 #[derive(Clone, Debug)]
 struct Slot {
     cell: Cell,
-    recipe: Recipe,
+    /// Shared by the seeds of a grid point.
+    recipe: Arc<Recipe>,
 }
 
 /// An experiment's part of a plan.
@@ -175,7 +194,21 @@ impl Plan {
     /// The runs of stage `k`, equal ones merged. A pure function of the records of the stages before; stage 0
     /// needs none.
     pub fn resolve_stage(&self, k: usize, done: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, PlanError> {
-        stage::resolve(self, k, done)
+        stage::resolve(self, k, done, &mut Err)
+    }
+
+    /// The runs of stage `k` that `done` suffices for, equal ones merged, and the cells that wait for other records.
+    pub fn ready_stage(&self, k: usize, done: &BTreeMap<RunId, Measured>) -> Result<Ready, PlanError> {
+        let mut waiting = Vec::new();
+        let mut unready = |why| match why {
+            PlanError::Unmeasured { cell, .. } => {
+                waiting.push(*cell);
+                Ok(())
+            }
+            other => Err(other),
+        };
+        let runs = stage::resolve(self, k, done, &mut unready)?;
+        Ok(Ready { runs, waiting })
     }
 
     fn filled(&self) -> impl Iterator<Item = &Part> {
@@ -242,9 +275,11 @@ fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result
     let mut slots = Vec::new();
     for arm in &setup.arms {
         for point in &arm.points {
+            let recipe = Arc::new(with_task(point));
             for (seed, selection) in all_seeds() {
                 let (experiment, arm, axes) = (experiment.id.clone(), arm.name.clone(), point.axes.clone());
-                slots.push(Slot { cell: Cell { experiment, arm, axes, seed, selection }, recipe: with_task(point) });
+                let cell = Cell { experiment, arm, axes, seed, selection };
+                slots.push(Slot { cell, recipe: Arc::clone(&recipe) });
             }
         }
     }

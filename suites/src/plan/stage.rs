@@ -15,13 +15,25 @@ struct Resolver<'p> {
     taken: BTreeMap<String, Scalar>,
 }
 
-pub(super) fn resolve(plan: &Plan, k: usize, done: &BTreeMap<RunId, Measured>) -> Result<Vec<Planned>, PlanError> {
+/// The runs of stage `k`. A slot whose run cannot be known is `unready`'s to refuse or to leave out.
+pub(super) fn resolve(
+    plan: &Plan,
+    k: usize,
+    done: &BTreeMap<RunId, Measured>,
+    unready: &mut dyn FnMut(PlanError) -> Result<(), PlanError>,
+) -> Result<Vec<Planned>, PlanError> {
     let mut resolver = Resolver { plan, done, taken: BTreeMap::new() };
     let mut planned: Vec<Planned> = Vec::new();
     let mut places: BTreeMap<RunId, usize> = BTreeMap::new();
     for part in plan.filled().filter(|part| part.stage == k) {
         for slot in &part.slots {
-            let run = resolver.run(part, slot)?;
+            let run = match resolver.run(part, slot) {
+                Ok(run) => run,
+                Err(why) => {
+                    unready(why)?;
+                    continue;
+                }
+            };
             let place = *places.entry(run.id()).or_insert(planned.len());
             if place == planned.len() {
                 planned.push(Planned { run, cells: Vec::new(), keep_steps: Vec::new() });
@@ -70,7 +82,7 @@ fn kept(plan: &Plan, source: &Slot) -> Vec<u64> {
 impl Resolver<'_> {
     /// The run of a slot.
     fn run(&mut self, part: &Part, slot: &Slot) -> Result<Run, PlanError> {
-        let mut recipe = slot.recipe.clone();
+        let mut recipe = (*slot.recipe).clone();
         for take in &part.takes {
             let value = self.best_of(take, &slot.cell)?;
             *value_mut(&mut recipe, &take.path).expect("checked when the suite was read") = value;
@@ -87,7 +99,9 @@ impl Resolver<'_> {
                 };
                 let source = started_from(self.plan, start, &slot.cell).ok_or_else(missing)?;
                 let part = self.plan.part(&start.experiment).ok_or_else(missing)?;
-                Start::Checkpoint { run: self.run(part, source)?.id(), step: start.step }
+                // What the source waits for, this slot waits for.
+                let source = self.run(part, source).map_err(|why| why.of(&slot.cell))?;
+                Start::Checkpoint { run: source.id(), step: start.step }
             }
         };
         // One seed for weights and batches: arms of one seed see the same batches, so they are paired.
@@ -128,12 +142,9 @@ impl Resolver<'_> {
     /// A source run's metric; not finite where the run diverged or never measured it.
     fn metric(&mut self, source: &Slot, take: &Take, cell: &Cell) -> Result<f64, PlanError> {
         let part = self.plan.part(&take.experiment).expect("a slot comes from a part");
-        let id = self.run(part, source)?.id();
-        let measured = self.done.get(&id).ok_or_else(|| PlanError::Unmeasured {
-            experiment: cell.experiment.clone(),
-            arm: cell.arm.clone(),
-            run: id,
-        })?;
+        let id = self.run(part, source).map_err(|why| why.of(cell))?.id();
+        let unmeasured = || PlanError::Unmeasured { cell: Box::new(cell.clone()), run: id.clone() };
+        let measured = self.done.get(&id).ok_or_else(unmeasured)?;
         let finished = measured.outcome == Outcome::Finished;
         Ok(measured.metrics.get(&take.metric).copied().filter(|_| finished).unwrap_or(f64::INFINITY))
     }

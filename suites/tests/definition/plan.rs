@@ -128,6 +128,35 @@ fn a_later_stage_takes_the_best_rate_of_the_selection_seeds() {
 }
 
 #[test]
+fn what_can_be_known_is_ready_and_the_rest_waits() {
+    // A third experiment of the second's stage needs no record.
+    let third = SECOND.replace("id: second", "id: third").replace("    take:", "    start:");
+    let third =
+        third.replace("{schedule.peak_lr: {best_of:", "{from:").replace(", metric: val_loss}}}", ", step: 30}}");
+    let third = third.replace("    tiers:", "    grid: {schedule.peak_lr: [1e-3, 3e-3]}\n    tiers:");
+    let third = third.replace("{width: 32, heads: 4}", "{}");
+    let plan = plan(&suite(&with("claims:\n", &format!("{SECOND}{third}claims:\n"))), &PlanOptions::default());
+    let first = plan.resolve_stage(0, &BTreeMap::new()).unwrap();
+    let places = |done: &BTreeMap<RunId, Measured>| {
+        let ready = plan.ready_stage(1, done).unwrap();
+        let place = |cells: &[preheat_suites::plan::Cell]| cells[0].experiment.clone();
+        let runs: Vec<String> = ready.runs.iter().map(|planned| place(&planned.cells)).collect();
+        let waiting: Vec<String> = ready.waiting.iter().map(|cell| cell.experiment.clone()).collect();
+        (runs, waiting)
+    };
+    let third = || ["third", "third"].map(String::from);
+    assert_eq!(places(&BTreeMap::new()), (third().to_vec(), vec!["second".to_string()]));
+    let mut done = records(&first, |lr, _| lr);
+    assert_eq!(places(&done), ([vec!["second".to_string()], third().to_vec()].concat(), vec![]));
+    assert_eq!(plan.ready_stage(1, &done).unwrap().runs, plan.resolve_stage(1, &done).unwrap());
+    // One seed that chooses is enough to wait for.
+    let chooses = first.iter().find(|p| p.cells[0].selection && p.cells[0].arm == "warm").expect("a selection seed");
+    done.remove(&chooses.run.id());
+    assert_eq!(places(&done).1, ["second"]);
+    assert!(plan.ready_stage(1, &records(&first, |_, _| f64::NAN)).is_err(), "nothing finite is no reason to wait");
+}
+
+#[test]
 fn without_selection_seeds_the_claim_seeds_choose() {
     let yaml = second("", "").replace("    selection_seeds: {first: 101, count: 2}\n", "");
     let plan = plan(&suite(&yaml), &PlanOptions::default());

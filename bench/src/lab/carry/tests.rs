@@ -4,7 +4,7 @@ use super::*;
 use crate::lab::workers::Workers;
 use crate::store::Store;
 use crate::store::key::tests::conditions;
-use crate::testing::{Fake, Lines, run, still};
+use crate::testing::{Fake, Lines, run, still, suite_of};
 use preheat_suites::registry::Scalar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +32,10 @@ impl Staged for TwoStages {
         let best = sums.ok_or("the sweep is not complete")?.into_iter().fold(f64::INFINITY, f64::min);
         Ok(vec![planned(run(&format!("best {best}"), 2, 9), "second")])
     }
+    fn ready(&self, index: usize, measured: &BTreeMap<RunId, Measured>) -> Result<Ready, String> {
+        let all = self.stage(index, measured).map(|runs| Ready { runs, waiting: vec![] });
+        Ok(all.unwrap_or_else(|_| Ready { runs: vec![], waiting: self.cells(index) }))
+    }
     fn cells(&self, index: usize) -> Vec<Cell> {
         // Backwards, to see that the tables' order is this one and not that of the runs.
         let cell = |seed| planned(run(self.0, 4, seed), "first").cells.remove(0);
@@ -56,17 +60,10 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
         stop: &stop,
         progress: &lines,
         environment: &BTreeMap::new(),
+        curves: &BTreeSet::new(),
     };
-    let suite = |model: &&'static str| Suite {
-        name: (*model).into(),
-        title: String::new(),
-        tier: Tier::Smoke,
-        show: BTreeMap::new(),
-        claims: vec![],
-        plan: Box::new(TwoStages(model)),
-    };
-    let suites: Vec<Suite> = models.iter().map(suite).collect();
-    let outcome = carry_out(&suites, &conditions(), &workers, &|_| 1.0);
+    let suites: Vec<Suite> = models.iter().map(|model| suite_of(model, TwoStages(model))).collect();
+    let outcome = carry_out(&suites, &conditions(), &workers, &fake, true);
     expect(outcome, fake.steps.load(Ordering::SeqCst));
 }
 
@@ -124,7 +121,8 @@ fn a_run_that_two_experiments_share_stands_in_each_at_its_place_of_the_grid() {
         digest: String::new(),
     };
     let measured = runs.iter().map(|p| (p.run.id(), nothing.clone())).collect();
-    let seen: Vec<(String, String)> = observe(runs.iter(), &written, &measured)
+    let filled = runs.map(|p| Filled { suite: 0, id: p.run.id(), cells: p.cells, parameters: None, steps: 1 });
+    let seen: Vec<(String, String)> = observe(filled.iter(), &written, &measured)
         .into_iter()
         .map(|(_, x)| (x.experiment, x.axes["model.width"].to_string()))
         .collect();
