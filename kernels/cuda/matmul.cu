@@ -44,7 +44,8 @@ template <u32 EXTENT, u32 CHUNK, u32 THREADS, bool K_INNER> struct Loader {
 #pragma unroll
         for (u32 v = 0; v < COUNT; v++) {
             u32 index = v * THREADS + threadIdx.x, outer = index / INNER, inner = index % INNER * 4;
-            held[v] = K_INNER ? four(first + outer, term + inner, limit, k) : four(term + outer, first + inner, k, limit);
+            held[v] =
+                K_INNER ? four(first + outer, term + inner, limit, k) : four(term + outer, first + inner, k, limit);
         }
     }
 
@@ -73,7 +74,8 @@ __device__ __forceinline__ void unpack(float4 v, float* to) {
 
 // BM x BN elements a block, TM x TN a thread, in groups of four neighbours that lie BM / (TM / 4) rows apart.
 template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Tile {
-    static constexpr u32 CHUNK = 16, ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
+    // Fewer terms at a time where a thread holds many sums: both must fit into its registers.
+    static constexpr u32 CHUNK = TM == 8 ? 8 : 16, ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
     typedef Loader<BM, CHUNK, THREADS, !TRANS_A> LoaderA;
     typedef Loader<BN, CHUNK, THREADS, TRANS_B> LoaderB;
     static constexpr u32 SIZE_A = CHUNK * LoaderA::PITCH, SIZE = SIZE_A + CHUNK * LoaderB::PITCH;
@@ -94,8 +96,12 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
     __device__ __forceinline__ float* matrix(const Batched& o) const {
         return o.at + run * o.run_stride + outer * o.outer_stride + inner * o.inner_stride;
     }
-    __device__ __forceinline__ u32 row(u32 i) const { return i0 + i / 4 * (BM * 4 / TM) + threadIdx.x / ACROSS * 4 + i % 4; }
-    __device__ __forceinline__ u32 column(u32 j) const { return j0 + j / 4 * (BN * 4 / TN) + threadIdx.x % ACROSS * 4 + j % 4; }
+    __device__ __forceinline__ u32 row(u32 i) const {
+        return i0 + i / 4 * (BM * 4 / TM) + threadIdx.x / ACROSS * 4 + i % 4;
+    }
+    __device__ __forceinline__ u32 column(u32 j) const {
+        return j0 + j / 4 * (BN * 4 / TN) + threadIdx.x % ACROSS * 4 + j % 4;
+    }
     // Columns of row i that are computed.
     __device__ __forceinline__ u32 columns(u32 i) const {
         if (i >= p.m) return 0;
@@ -116,21 +122,19 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
         }
     }
 
-    // Adds the terms from `term` on. `whole`: each row has all of them.
-    __device__ __forceinline__ void multiply(const float* a, const float* b, u32 term, bool whole) {
+    // Adds term `t` of the chunk that begins with `term`. WHOLE: each row has it.
+    template <bool WHOLE> __device__ __forceinline__ void multiply(const float* chunk, u32 t, u32 term) {
+        const float *a = chunk + t * LoaderA::PITCH - i0, *b = chunk + SIZE_A + t * LoaderB::PITCH - j0;
+        float x[TM], y[TN];
 #pragma unroll
-        for (u32 t = 0; t < CHUNK; t++) {
-            float x[TM], y[TN];
+        for (u32 i = 0; i < TM; i += 4) unpack(*(const float4*)(a + row(i)), x + i);
 #pragma unroll
-            for (u32 i = 0; i < TM; i += 4) unpack(*(const float4*)(a + t * LoaderA::PITCH + row(i) - i0), x + i);
+        for (u32 j = 0; j < TN; j += 4) unpack(*(const float4*)(b + column(j)), y + j);
 #pragma unroll
-            for (u32 j = 0; j < TN; j += 4) unpack(*(const float4*)(b + t * LoaderB::PITCH + column(j) - j0), y + j);
+        for (u32 i = 0; i < TM; i++) {
+            if (!WHOLE && !has_term(row(i), term + t)) continue;
 #pragma unroll
-            for (u32 i = 0; i < TM; i++) {
-                if (!whole && !has_term(row(i), term + t)) continue;
-#pragma unroll
-                for (u32 j = 0; j < TN; j++) sums[i][j] = fused(x[i], y[j], sums[i][j]);
-            }
+            for (u32 j = 0; j < TN; j++) sums[i][j] = fused(x[i], y[j], sums[i][j]);
         }
     }
     __device__ __forceinline__ bool has_term(u32 i, u32 term) const {
@@ -195,11 +199,13 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
                 b.fetch(term + CHUNK);
             }
             const float* present = chunks + buffer * SIZE;
-            // Two copies of the loop: the common one has no conditions inside.
+            // The common loop has no conditions inside, and the other is kept short.
             if (term >= full_from && term + CHUNK <= full_to) {
-                multiply(present, present + SIZE_A, term, true);
+#pragma unroll
+                for (u32 t = 0; t < CHUNK; t++) multiply<true>(present, t, term);
             } else {
-                multiply(present, present + SIZE_A, term, false);
+#pragma unroll 1
+                for (u32 t = 0; t < CHUNK; t++) multiply<false>(present, t, term);
             }
             buffer ^= 1;
             if (more) {
@@ -219,14 +225,22 @@ __device__ __forceinline__ void matmul(const Product& p) {
     tile.compute();
 }
 
+// The bounds leave room for all registers that NVRTC 13.0 asks for on sm_80 to sm_120: nothing is spilled.
+//
 // nn: A[m,k] B[k,n]; nt: B is stored [n,k]; tn: A is stored [k,m]; tt: both. The number is the tile's edge.
-extern "C" __global__ void __launch_bounds__(64) matmul_nn_32(Product p) { matmul<32, 32, 4, 4, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(64) matmul_nt_32(Product p) { matmul<32, 32, 4, 4, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(64) matmul_tn_32(Product p) { matmul<32, 32, 4, 4, true, false>(p); }
-extern "C" __global__ void __launch_bounds__(64) matmul_tt_32(Product p) { matmul<32, 32, 4, 4, true, true>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_nn_64(Product p) { matmul<64, 64, 4, 4, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_nt_64(Product p) { matmul<64, 64, 4, 4, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_tn_64(Product p) { matmul<64, 64, 4, 4, true, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_nn_128(Product p) { matmul<128, 128, 8, 8, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_nt_128(Product p) { matmul<128, 128, 8, 8, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_tn_128(Product p) { matmul<128, 128, 8, 8, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(64, 8) matmul_nn_32(Product p) { matmul<32, 32, 4, 4, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(64, 8) matmul_nt_32(Product p) { matmul<32, 32, 4, 4, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(64, 8) matmul_tn_32(Product p) { matmul<32, 32, 4, 4, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(64, 8) matmul_tt_32(Product p) { matmul<32, 32, 4, 4, true, true>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_nn_64(Product p) { matmul<64, 64, 4, 4, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_nt_64(Product p) { matmul<64, 64, 4, 4, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_tn_64(Product p) { matmul<64, 64, 4, 4, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(256) matmul_nn_128(Product p) {
+    matmul<128, 128, 8, 8, false, false>(p);
+}
+extern "C" __global__ void __launch_bounds__(256) matmul_nt_128(Product p) {
+    matmul<128, 128, 8, 8, false, true>(p);
+}
+extern "C" __global__ void __launch_bounds__(256) matmul_tn_128(Product p) {
+    matmul<128, 128, 8, 8, true, false>(p);
+}

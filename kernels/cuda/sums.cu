@@ -1,6 +1,6 @@
 // Sums over rows and over whole buffers, by the rule of 32 partial sums.
 
-// A block sums 8 columns: thread (lane, column) the rows lane, lane + 32, ... of its column, then a warp a column folds.
+// A block sums 8 columns: thread (lane, column) the rows lane, lane + 32, ... of its column; then a warp folds a column.
 #define COLUMNS 8u
 #define PITCH (COLUMNS + 1)
 

@@ -17,6 +17,15 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// A file behind what all share. Messages of a compiler name the file's own lines.
+    pub fn new(name: &str, text: &str) -> Self {
+        let (constants, structures, polynomials) = (constants(), declarations(), polynomials());
+        let text = format!(
+            "#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"generated.cuh\"\n{constants}{structures}{polynomials}\n\
+             #line 1 \"math.cuh\"\n{MATH}\n#line 1 \"{name}\"\n{text}"
+        );
+        Self { name: name.into(), text }
+    }
     /// Names of its kernels, in order: what stands between `extern "C" __global__ void` (with or without
     /// `__launch_bounds__(…)`) and the parameter.
     pub fn kernels(&self) -> Vec<&str> {
@@ -56,8 +65,8 @@ impl Sources {
     /// All kernels' files, and one unit of the kernels of some update expressions.
     pub fn new<'a>(updates: impl IntoIterator<Item = &'a UpdateExpr>) -> Self {
         let kernels: BTreeSet<String> = updates.into_iter().map(update::kernel).collect();
-        let generated = (!kernels.is_empty()).then(|| unit("update.cu", &kernels.into_iter().collect::<String>()));
-        let files = FILES.iter().map(|(name, text)| unit(name, text));
+        let generated = (!kernels.is_empty()).then(|| Unit::new("update.cu", &kernels.into_iter().collect::<String>()));
+        let files = FILES.iter().map(|(name, text)| Unit::new(name, text));
         Self { units: files.chain(generated).collect() }
     }
     /// What a program's entries need.
@@ -70,19 +79,10 @@ impl Sources {
     }
 }
 
-/// A file behind what all share. Messages of a compiler name the file's own lines.
-fn unit(name: &str, text: &str) -> Unit {
-    let (constants, structures, polynomials) = (constants(), declarations(), polynomials());
-    let text = format!(
-        "#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"generated.cuh\"\n{constants}{structures}{polynomials}\n\
-         #line 1 \"math.cuh\"\n{MATH}\n#line 1 \"{name}\"\n{text}"
-    );
-    Unit { name: name.into(), text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::UpdateBuilder;
 
     #[test]
     fn kernels_are_found_with_and_without_bounds() {
@@ -90,5 +90,28 @@ mod tests {
             "extern \"C\" __global__ void a(A x) {}\nextern \"C\" __global__ void __launch_bounds__(256) b_2(B x) {}";
         let unit = Unit { name: "x.cu".into(), text: text.into() };
         assert_eq!(unit.kernels(), ["a", "b_2"]);
+    }
+
+    #[test]
+    fn units_include_nothing_and_name_each_kernel_once() {
+        let sources = Sources::new([]);
+        let mut kernels: Vec<&str> = sources.units.iter().flat_map(Unit::kernels).collect();
+        assert!(sources.units.iter().all(|u| !u.text.contains("#include") && !u.kernels().is_empty()));
+        let count = kernels.len();
+        kernels.sort_unstable();
+        kernels.dedup();
+        assert_eq!(kernels.len(), count, "{kernels:?}");
+    }
+
+    #[test]
+    fn equal_updates_share_a_kernel() {
+        let update = |x: f32| {
+            let mut b = UpdateBuilder::new();
+            let (p, x) = (b.param(), b.constant(x));
+            let new = b.mul(p, x);
+            b.finish(new, vec![])
+        };
+        let kernels = |updates: &[UpdateExpr]| Sources::new(updates).units.last().map(|u| u.kernels().len());
+        assert_eq!(kernels(&[update(0.5), update(0.25), update(0.5)]), Some(2));
     }
 }

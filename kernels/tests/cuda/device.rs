@@ -20,7 +20,11 @@ pub(crate) struct Device {
 impl Device {
     /// With kernels for `updates`.
     pub(crate) fn new<'a>(order: Order, updates: impl IntoIterator<Item = &'a UpdateExpr>) -> Self {
-        let exec = Emulator::new(&Sources::new(updates), order).unwrap_or_else(|e| panic!("{e}"));
+        Self::with(&Sources::new(updates), order)
+    }
+    /// With the kernels of some sources.
+    pub(crate) fn with(sources: &Sources, order: Order) -> Self {
+        let exec = Emulator::new(sources, order).unwrap_or_else(|e| panic!("{e}"));
         Self { exec: Mutex::new(exec), tile: None }
     }
     /// One without updates, made once.

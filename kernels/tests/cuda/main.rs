@@ -3,6 +3,7 @@
 
 mod device;
 mod emulator;
+mod math;
 mod matmul;
 mod model;
 mod planted;

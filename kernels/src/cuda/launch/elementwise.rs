@@ -64,6 +64,11 @@ pub struct Randomness {
     pub step: DeviceAddress,
 }
 
+/// The least u of 24 bits with u·2⁻²⁴ ≥ `rate`. The product is exact.
+fn threshold(rate: f64) -> u32 {
+    (rate * 16_777_216.0).ceil() as u32
+}
+
 /// x → y and mask, each element kept with probability 1 − `rate`.
 pub fn dropout(
     cohort: &Cohort,
@@ -74,8 +79,7 @@ pub fn dropout(
     [x, y, mask]: [Operand; 3],
 ) -> Launch {
     let Randomness { seeds, step } = random;
-    // u·2⁻²⁴ ≥ rate for the 24 bits u of an element: both sides are exact, so u is compared with the next integer.
-    let threshold = (rate * 16_777_216.0).ceil() as u32;
+    let threshold = threshold(rate);
     let kept = (1.0 / (1.0 - rate)) as f32;
     let (active, len) = (cohort.active, word(count));
     let args = Dropout { x, y, mask, seeds, step, active, count: len, threshold, stream, kept };
@@ -135,4 +139,20 @@ pub fn update(
         unused: 0,
     };
     cohort.elements(&kernel_name(expr), count, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threshold;
+
+    #[test]
+    fn the_threshold_decides_as_the_quotient() {
+        for rate in [0.0, 1e-30, 0.1, 0.25, 1.0 / 3.0, 0.5, 0.9, 1.0 - 1e-16] {
+            let at = i64::from(threshold(rate));
+            for u in (at - 2).max(0)..=(at + 2).min((1 << 24) - 1) {
+                let uniform = u as f32 * (1.0 / 16_777_216.0);
+                assert_eq!(u >= at, f64::from(uniform) >= rate, "{u} at {rate}");
+            }
+        }
+    }
 }

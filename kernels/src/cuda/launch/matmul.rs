@@ -47,9 +47,16 @@ impl TileEdge {
     fn blocks(self, mm: &MatMul) -> usize {
         mm.m.div_ceil(self.edge()) * mm.n.div_ceil(self.edge())
     }
-    /// Two buffers of 16 terms of both operands, four spare elements a term.
+    /// Terms that are in shared memory at a time.
+    const fn chunk(self) -> usize {
+        match self {
+            Self::T32 | Self::T64 => 16,
+            Self::T128 => 8,
+        }
+    }
+    /// Two buffers of a chunk of both operands, four spare elements a term.
     const fn shared_bytes(self) -> usize {
-        2 * 16 * 2 * (self.edge() + 4) * 4
+        2 * self.chunk() * 2 * (self.edge() + 4) * 4
     }
     /// The largest tile that still gives every multiprocessor of a large device two blocks, and wastes no half of a tile.
     fn choose(mm: &MatMul, matrices: usize) -> Self {
