@@ -129,3 +129,22 @@ fn cohorts_on_a_cpu_have_golden_bits() {
         assert!(done.trained() > 20, "{done:#?}");
     }
 }
+
+#[test]
+fn doctor_asks_a_device_or_says_what_is_missing() {
+    let lab = Lab::new();
+    let doctor = |words: &[&str]| {
+        let mut command = lab.command(&[&["doctor"], words].concat());
+        command.env("PREHEAT_CUDA", lab.path("straw"));
+        said(command)
+    };
+    if !library(&lab, "libcuda.so.1", &driver(&[NEW, ("cuInit", "int cuInit(int f) { return 100; }")])) {
+        return preheat::skip("doctor_asks_a_device_or_says_what_is_missing", "gcc");
+    }
+    refuses(&doctor(&["--device", "cuda"]), "the NVIDIA driver sees no GPU; look");
+    doctor(&["--device", "cpu"]).exits(2).says(&["doctor --device cpu", "allowed: cuda"]);
+    let report = doctor(&["--format", "json"]).json();
+    let finding = report["findings"].as_array().expect("findings").iter().find(|f| f["part"] == "gpu");
+    let found = finding.expect("a finding")["found"].as_str().expect("a text");
+    assert!(found.starts_with("the NVIDIA driver sees no GPU; look"), "{found}");
+}

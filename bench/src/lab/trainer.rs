@@ -14,6 +14,7 @@ use preheat_suites::registry::{Invalid, build};
 use preheat_suites::run::Run;
 use preheat_suites::tasks::Task;
 use preheat_suites::train::{Cohort, Trainer, program, shape};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -137,22 +138,36 @@ impl Work for Trainers {
         Ok(Box::new(Together(cohort)))
     }
 
-    /// Runs of one shape, in the order of the first of them. A run that cannot be built stays alone and says why.
     fn cohorts(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        self.grouped(jobs)
+    }
+}
+
+impl Borrow<Run> for Job {
+    fn borrow(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl Trainers {
+    /// Runs of one shape together, in the order of the first of them. A run that cannot be built stays alone and says
+    /// why.
+    pub fn grouped<J: Borrow<Run>>(&self, jobs: Vec<J>) -> Vec<Vec<J>> {
         if matches!((&self.device, self.cohort), (Chosen::Cpu(_), None | Some(1))) {
             return jobs.into_iter().map(|job| vec![job]).collect();
         }
-        let mut cohorts: Vec<Vec<Job>> = Vec::new();
+        let mut cohorts: Vec<Vec<J>> = Vec::new();
         // Of each shape, the cohort that is being filled and how many it takes.
         let mut filling: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         for job in jobs {
-            let shape = self.task(&job.run).and_then(|task| shape(&job.run, &*task));
+            let run: &Run = job.borrow();
+            let shape = self.task(run).and_then(|task| shape(run, &*task));
             let open = shape.as_ref().ok().and_then(|shape| filling.get(shape).copied());
             match open.filter(|(at, room)| cohorts[*at].len() < *room) {
                 Some((at, _)) => cohorts[at].push(job),
                 None => {
                     if let Ok(shape) = shape {
-                        let room = open.map_or_else(|| self.together(&job.run), |(_, room)| room);
+                        let room = open.map_or_else(|| self.together(run), |(_, room)| room);
                         filling.insert(shape, (cohorts.len(), room));
                     }
                     cohorts.push(vec![job]);

@@ -1,5 +1,8 @@
 //! Runs trained together have the bits that each has alone.
 
+#[cfg(unix)]
+mod emulated;
+
 use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_kernels::device::Device;
 use preheat_suites::claims::Tier;
