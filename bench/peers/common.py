@@ -38,6 +38,28 @@ def arguments(description, modes):
     return args
 
 
+def gpu_arguments(description, modes):
+    """The words of the GPU's scripts: a shape and a cohort, or the size of a product."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("layers", "width", "heads", "seq", "batch", "vocab"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--cohort", type=int, default=1)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    args = parser.parse_args()
+    args.placement, args.mkl_avx512 = "pre-ln", False
+    if args.mode != "product" and None in (args.layers, args.width, args.heads, args.seq, args.batch, args.vocab):
+        parser.error("a step needs --layers, --width, --heads, --seq, --batch and --vocab")
+    return args
+
+
+def absent(why):
+    """Ends the process where a library or its GPU is not there."""
+    print(why, file=sys.stderr)
+    sys.exit(3)
+
+
 def prepare(args):
     """One thread, and MKL's vendor check answered: both must stand before any library is loaded."""
     wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -128,7 +150,7 @@ def measure(args, peer, versions, step):
         "steps": len(walls),
         "median_ms": 1e3 * median_s,
         "cpu_ms": 1e3 * statistics.median(cores),
-        "tokens_per_s": args.batch * args.seq / median_s,
+        "tokens_per_s": getattr(args, "cohort", 1) * (args.batch or 0) * (args.seq or 0) / median_s,
         "first_loss": first_loss,
     }
     print(json.dumps(report))
