@@ -53,17 +53,6 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_dparams(NormDparams
     }
 }
 
-// out = sum(x) / count: one warp
-extern "C" __global__ void __launch_bounds__(32) mean(Sum k) {
-    u32 run, row, lane;
-    if (!has_row(k.active, 1, run, row, lane)) return;
-    const float* x = of(k.x, run);
-    float sum = 0.0f;
-    for (u32 i = lane; i < k.count; i += LANES) sum = add(sum, x[i]);
-    sum = fold(sum);
-    if (lane == 0) *of(k.out, run) = quotient(sum, k.divisor);
-}
-
 // out[b] = the sum of squares of block b of 4,096 elements: a warp a block
 extern "C" __global__ void __launch_bounds__(128) block_squares(Sum k) {
     u32 run, block, lane;
@@ -76,13 +65,13 @@ extern "C" __global__ void __launch_bounds__(128) block_squares(Sum k) {
     if (lane == 0) of(k.out, run)[block] = sum;
 }
 
-// out = the root, if asked for, of the sum of x: one warp
-extern "C" __global__ void __launch_bounds__(32) fold_blocks(Sum k) {
+// out = sum(x) / divisor, or the root of the sum: one warp
+extern "C" __global__ void __launch_bounds__(32) total(Sum k) {
     u32 run, row, lane;
     if (!has_row(k.active, 1, run, row, lane)) return;
     const float* x = of(k.x, run);
     float sum = 0.0f;
     for (u32 i = lane; i < k.count; i += LANES) sum = add(sum, x[i]);
     sum = fold(sum);
-    if (lane == 0) *of(k.out, run) = k.root ? root(sum) : sum;
+    if (lane == 0) *of(k.out, run) = k.root ? root(sum) : quotient(sum, k.divisor);
 }

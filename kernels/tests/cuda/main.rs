@@ -1,6 +1,19 @@
 //! The CUDA kernels against the CPU's ops, bit for bit, in the host emulator.
 #![cfg(unix)]
 
+/// Tests that skip where there is no compiler for the kernels.
+macro_rules! tests {
+    ($($name:ident $body:block)+) => {$(
+        #[test]
+        fn $name() {
+            if !$crate::emulator::has_compiler() {
+                return $crate::skips::skip(stringify!($name), "g++");
+            }
+            $body
+        }
+    )+};
+}
+
 mod device;
 mod emulator;
 mod math;

@@ -1,7 +1,6 @@
 //! exp, ln, tanh and erf of the kernels: the CPU's bits on a grid of all numbers.
 
-use crate::emulator::{Emulator, Order, has_compiler};
-use crate::skips::skip;
+use crate::emulator::{Emulator, Order};
 use crate::support::compare;
 use preheat_kernels::cuda::{Exec, Sources, Unit};
 use preheat_kernels::math;
@@ -34,13 +33,11 @@ fn on_device(x: &[f32]) -> Vec<Vec<f32>> {
     bytes.chunks_exact(4 * x.len()).map(|f| f.chunks_exact(4).map(number).collect()).collect()
 }
 
-#[test]
-fn functions_have_the_cpus_bits() {
-    if !has_compiler() {
-        return skip("functions_have_the_cpus_bits", "g++");
+tests! {
+    functions_have_the_cpus_bits {
+        let x: Vec<f32> = (0..=u32::MAX).step_by(9973).chain(1..99).map(f32::from_bits).collect();
+        let functions: [fn(f32) -> f32; 4] = [math::exp, math::ln, math::tanh, math::erf];
+        let expect = functions.iter().map(|f| x.iter().map(|x| f(*x)).collect()).collect();
+        compare("exp, ln, tanh, erf", &on_device(&x), &expect);
     }
-    let x: Vec<f32> = (0..=u32::MAX).step_by(9973).chain(1..99).map(f32::from_bits).collect();
-    let functions: [fn(f32) -> f32; 4] = [math::exp, math::ln, math::tanh, math::erf];
-    let expect = functions.iter().map(|f| x.iter().map(|x| f(*x)).collect()).collect();
-    compare("exp, ln, tanh, erf", &on_device(&x), &expect);
 }

@@ -1,8 +1,11 @@
 //! Bugs planted into small kernels: the emulator must find each.
 
-use crate::emulator::{Emulator, Order, has_compiler};
-use crate::skips::skip;
+use crate::device::Device;
+use crate::emulator::{Emulator, Order};
+use crate::support::Inputs;
 use preheat_kernels::cuda::{CudaError, DeviceAddress, Exec, Sources, Unit};
+use preheat_kernels::ops::{MatMul, Ops, Start};
+use preheat_kernels::reference::Reference;
 use std::ffi::c_void;
 
 /// Sums the 64 numbers of each block of 64 threads by shuffles and shared memory.
@@ -59,16 +62,14 @@ fn check_wrong(text: &str) {
     assert!(right.contains(&Ok(false)), "{right:?}");
 }
 
-macro_rules! tests {
-    ($($name:ident $body:block)+) => {$(
-        #[test]
-        fn $name() {
-            if !has_compiler() {
-                return skip(stringify!($name), "g++");
-            }
-            $body
-        }
-    )+};
+/// The unit with occurrence `nth` of `from` in its own file replaced, and only the kernels up to `last`.
+fn planted_in(unit: &Unit, from: &str, nth: usize, last: &str) -> Unit {
+    let own = unit.text.rfind("#line 1 ").expect("a unit names its file");
+    let end = unit.text.find(&format!("{last}(")).expect("the kernel is there");
+    let end = unit.text[end..].find("\nextern").map_or(unit.text.len(), |more| end + more);
+    let (head, body) = (&unit.text[..own], &unit.text[own..end]);
+    let at = body.match_indices(from).nth(nth).expect("the text occurs").0;
+    Unit { name: unit.name.clone(), text: format!("{head}{}{}", &body[..at], &body[at + from.len()..]) }
 }
 
 tests! {
@@ -141,51 +142,29 @@ tests! {
         assert!(device.upload(DeviceAddress(16), &[1]).is_err());
         assert!(device.alloc(8).and_then(|at| device.download(at.offset(4), &mut [0; 5])).is_err());
     }
-}
-
-/// The unit with occurrence `nth` of `from` in its own file replaced, and only the kernels up to `last`.
-fn planted_in(unit: &Unit, from: &str, nth: usize, last: &str) -> Unit {
-    let own = unit.text.rfind("#line 1 ").expect("a unit names its file");
-    let end = unit.text.find(&format!("{last}(")).expect("the kernel is there");
-    let end = unit.text[end..].find("\nextern").map_or(unit.text.len(), |more| end + more);
-    let (head, body) = (&unit.text[..own], &unit.text[own..end]);
-    let at = body.match_indices(from).nth(nth).expect("the text occurs").0;
-    Unit { name: unit.name.clone(), text: format!("{head}{}{}", &body[..at], &body[at + from.len()..]) }
-}
-
-/// The project's own kernels need each of their barriers: without it some order gives other bits.
-#[test]
-fn a_barrier_missing_from_a_kernel_is_noticed() {
-    use crate::device::Device;
-    use crate::support::Inputs;
-    use preheat_kernels::ops::{MatMul, Ops, Start};
-    use preheat_kernels::reference::Reference;
-    if !has_compiler() {
-        return skip("a_barrier_missing_from_a_kernel_is_noticed", "g++");
-    }
-    let inputs = &mut Inputs::new(1);
-    let (a, b) = (inputs.ordinary(33 * 70), inputs.ordinary(70 * 31));
-    let product = |ops: &dyn Ops<f32>| {
-        let mut c = vec![0.0; 33 * 31];
-        ops.matmul(&MatMul::nn(33, 31, 70), &a, &b, Start::Zero, None, &mut c);
-        c
-    };
-    let columns = |ops: &dyn Ops<f32>| {
-        let mut sums = vec![0.0; 70];
-        ops.column_sum(70, &a, &mut sums);
-        sums
-    };
-    let sources = Sources::new([]);
-    let unit = |name: &str| sources.units.iter().find(|u| u.name == name).expect("a unit");
-    let cases: [(Unit, &dyn Fn(&dyn Ops<f32>) -> Vec<f32>); 3] = [
-        (planted_in(unit("matmul.cu"), "__syncthreads();", 0, "matmul_nn_32"), &product),
-        (planted_in(unit("matmul.cu"), "__syncthreads();", 1, "matmul_nn_32"), &product),
-        (planted_in(unit("sums.cu"), "__syncthreads();", 0, "column_sum"), &columns),
-    ];
-    for (i, (unit, op)) in cases.into_iter().enumerate() {
-        let expect = op(&Reference);
-        let sources = Sources { units: vec![unit] };
-        let right = Order::ALL.map(|order| op(&Device::with(&sources, order)) == expect);
-        assert!(right.contains(&false), "case {i}: no order shows it");
+    // The project's own kernels need each of their barriers: without it some order gives other bits.
+    a_barrier_missing_from_a_kernel_is_noticed {
+        let inputs = &mut Inputs::new(1);
+        let (a, b) = (inputs.ordinary(33 * 70), inputs.ordinary(70 * 31));
+        let product = |ops: &dyn Ops<f32>| {
+            let mut c = vec![0.0; 33 * 31];
+            ops.matmul(&MatMul::nn(33, 31, 70), &a, &b, Start::Zero, None, &mut c);
+            c
+        };
+        let columns = |ops: &dyn Ops<f32>| {
+            let mut sums = vec![0.0; 70];
+            ops.column_sum(70, &a, &mut sums);
+            sums
+        };
+        let sources = Sources::new([]);
+        let check = |file: &str, nth: usize, kernel: &str, op: &dyn Fn(&dyn Ops<f32>) -> Vec<f32>| {
+            let unit = sources.units.iter().find(|u| u.name == file).expect("a unit");
+            let sources = Sources { units: vec![planted_in(unit, "__syncthreads();", nth, kernel)] };
+            let right = Order::ALL.map(|order| op(&Device::with(&sources, order)) == op(&Reference));
+            assert!(right.contains(&false), "{kernel} without barrier {nth}: no order shows it");
+        };
+        check("matmul.cu", 0, "matmul_nn_32", &product);
+        check("matmul.cu", 1, "matmul_nn_32", &product);
+        check("sums.cu", 0, "column_sum", &columns);
     }
 }

@@ -1,8 +1,7 @@
 //! Whole training steps: the CPU session's bits, alone and in a cohort, in every thread order.
 
-use crate::emulator::{Emulator, Order, has_compiler};
+use crate::emulator::{Emulator, Order};
 use crate::model::{Model, Shape, on_cpu};
-use crate::skips::skip;
 use crate::support::compare;
 use preheat_kernels::cuda::{CudaSession, Sources, device_bytes};
 use preheat_kernels::ops::Activation;
@@ -64,18 +63,6 @@ fn check_steps(shape: Shape, seeds: &[u64], steps: u32, order: Order) {
         compare(&format!("{order:?} {shape:?} evaluation {step}"), &model.evaluate(&mut cuda), &expect);
     }
     assert!(losses.iter().all(|l| l.is_finite()) && losses.windows(2).any(|l| l[0] != l[1]), "it trains: {losses:?}");
-}
-
-macro_rules! tests {
-    ($($name:ident $body:block)+) => {$(
-        #[test]
-        fn $name() {
-            if !has_compiler() {
-                return skip(stringify!($name), "g++");
-            }
-            $body
-        }
-    )+};
 }
 
 tests! {

@@ -1,8 +1,7 @@
 //! Update expressions as generated kernels.
 
 use crate::device::Device;
-use crate::emulator::{Order, has_compiler};
-use crate::skips::skip;
+use crate::emulator::Order;
 use crate::support::{Inputs, Kind, compare};
 use preheat_kernels::ops::Ops;
 use preheat_kernels::reference::Reference;
@@ -58,20 +57,18 @@ fn run(ops: &dyn Ops<f32>, expr: &UpdateExpr, n: usize, kind: Kind, scale: Optio
     vec![param, m, v]
 }
 
-#[test]
-fn generated_kernels_have_the_references_bits() {
-    if !has_compiler() {
-        return skip("generated_kernels_have_the_references_bits", "g++");
-    }
-    let inputs = &mut Inputs::new(7);
-    let exprs: Vec<_> = (4..40).map(|len| random(len, inputs)).chain([circle()]).collect();
-    for order in Order::ALL {
-        let device = Device::new(order, &exprs);
-        for expr in &exprs {
-            for (n, kind) in [1, 31, 257, 300].into_iter().flat_map(|n| Kind::ALL.map(|kind| (n, kind))) {
-                for scale in [None, Some(0.25)] {
-                    let what = format!("{order:?} {n} {kind:?} {scale:?} {expr:?}");
-                    compare(&what, &run(&device, expr, n, kind, scale), &run(&Reference, expr, n, kind, scale));
+tests! {
+    generated_kernels_have_the_references_bits {
+        let inputs = &mut Inputs::new(7);
+        let exprs: Vec<_> = (4..40).map(|len| random(len, inputs)).chain([circle()]).collect();
+        for order in Order::ALL {
+            let device = Device::new(order, &exprs);
+            for expr in &exprs {
+                for (n, kind) in [1, 31, 257, 300].into_iter().flat_map(|n| Kind::ALL.map(|kind| (n, kind))) {
+                    for scale in [None, Some(0.25)] {
+                        let what = format!("{order:?} {n} {kind:?} {scale:?} {expr:?}");
+                        compare(&what, &run(&device, expr, n, kind, scale), &run(&Reference, expr, n, kind, scale));
+                    }
                 }
             }
         }

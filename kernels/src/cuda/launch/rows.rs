@@ -91,7 +91,7 @@ impl Cohort {
 
 /// out = Σx/`divisor`.
 pub fn mean(cohort: &Cohort, count: usize, divisor: usize, x: Operand, out: Operand) -> Launch {
-    cohort.warp("mean", cohort.sum(count, divisor as f32, false, x, out))
+    cohort.warp("total", cohort.sum(count, divisor as f32, false, x, out))
 }
 
 /// Elements a run of the scratch that [`sum_squares`] needs.
@@ -103,5 +103,5 @@ pub const fn block_count(count: usize) -> usize {
 pub fn sum_squares(cohort: &Cohort, count: usize, root: bool, [x, scratch, out]: [Operand; 3]) -> [Launch; 2] {
     let blocks = block_count(count);
     let first = cohort.rows("block_squares", blocks, cohort.sum(count, 1.0, false, x, scratch));
-    [first, cohort.warp("fold_blocks", cohort.sum(blocks, 1.0, root, scratch, out))]
+    [first, cohort.warp("total", cohort.sum(blocks, 1.0, root, scratch, out))]
 }
