@@ -30,6 +30,8 @@ pub enum Command {
     Perf(commands::perf::PerfArgs),
     /// Write a run's parameters, batches and recipe, to replay it elsewhere.
     Export(commands::export::ExportArgs),
+    /// Fit compute-optimal power laws to a table of isoFLOP points.
+    Fit(commands::fit::FitArgs),
     /// Say what this machine has, and which command lacks what.
     Doctor(commands::doctor::DoctorArgs),
     /// Pin data files, and check those that suites name.
@@ -243,6 +245,7 @@ fn run(cli: Cli) -> Exit {
         Command::Report(args) => commands::report::run(&args),
         Command::Perf(args) => commands::perf::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Fit(args) => commands::fit::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Data(args) => commands::data::run(&args),
         Command::Merge(args) => commands::merge::run(&args),

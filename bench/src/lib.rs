@@ -6,6 +6,7 @@ pub mod commands;
 pub mod doctor;
 pub mod exit;
 pub mod export;
+pub mod fit;
 pub mod golden;
 pub mod lab;
 pub mod perf;

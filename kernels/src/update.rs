@@ -147,6 +147,18 @@ impl UpdateBuilder {
     pub fn neg(&mut self, a: Reg) -> Reg {
         self.push(Instr::Neg(a))
     }
+    /// if b > a { b } else { a }
+    pub fn max(&mut self, a: Reg, b: Reg) -> Reg {
+        self.push(Instr::Max(a, b))
+    }
+    /// if b < a { b } else { a }
+    pub fn min(&mut self, a: Reg, b: Reg) -> Reg {
+        self.push(Instr::Min(a, b))
+    }
+    /// −1, 0 or 1
+    pub fn sign(&mut self, a: Reg) -> Reg {
+        self.push(Instr::Sign(a))
+    }
     /// The finished expression.
     pub fn finish(self, param: Reg, new_states: Vec<Reg>) -> UpdateExpr {
         UpdateExpr { states: new_states.len(), scalars: self.scalars, code: self.code, param, new_states }

@@ -3,6 +3,7 @@
 
 pub mod claims;
 pub mod definition;
+pub mod fits;
 pub mod models;
 pub mod optimizers;
 pub mod plan;

@@ -95,6 +95,15 @@ pub enum ParamKind {
         /// Largest value.
         max: i64,
     },
+    /// An integer in `min..=max`, or this word, which the resolution of a recipe turns into an integer.
+    IntOr {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+        /// The word.
+        word: &'static str,
+    },
     /// A finite real number in `min..=max`. An integer in YAML is taken as a real.
     Real {
         /// Smallest value.

@@ -12,6 +12,7 @@ const SUITE: &str = "layernorm";
 /// Every instruction set that kernels are written for on this architecture, with the reference definitions.
 const INSTRUCTION_SETS: &[&str] = match () {
     () if cfg!(target_arch = "x86_64") => &["avx512", "avx2", "scalar"],
+    () if cfg!(target_arch = "aarch64") => &["neon", "scalar"],
     () => &["scalar"],
 };
 

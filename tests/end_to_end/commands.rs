@@ -1,6 +1,7 @@
 //! Words, exit codes, and what stands on stdout.
 
 use crate::support::{Lab, said};
+use preheat_kernels::cpu::Simd;
 
 #[test]
 fn a_wrong_command_is_2_and_says_nothing_on_stdout() {
@@ -40,6 +41,21 @@ fn a_forced_simd_path_that_is_unknown_is_2_and_every_known_one_has_the_same_bits
     fastest.exits(3);
     assert_eq!(scalar.trained(), 6, "a record of one path never answers for another");
     assert_eq!(fastest.stdout, scalar.stdout);
+}
+
+#[test]
+fn a_forced_simd_path_that_this_machine_lacks_is_2_with_one_line_and_trains_nothing() {
+    let absent: Vec<Simd> = Simd::ALL.into_iter().filter(|simd| !simd.is_available()).collect();
+    assert!(!absent.is_empty(), "no machine has the instructions of two architectures");
+    for simd in absent {
+        let lab = Lab::new();
+        let mut command = lab.bench_command("store", &["--format", "json"]);
+        command.env("PREHEAT_SIMD", simd.name());
+        let done = said(command);
+        done.exits(2).says(&[&format!("PREHEAT_SIMD={simd}: this machine lacks it; it has "), "scalar"]);
+        assert_eq!((done.stdout.as_str(), done.stderr.trim_end().lines().count()), ("", 1), "{}", done.stderr);
+        assert!(!lab.path("store").exists(), "{simd}: nothing is written");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod cuda;
 mod data;
 mod doctor;
 mod export;
+mod fit;
 mod full;
 mod golden;
 #[cfg(target_os = "linux")]

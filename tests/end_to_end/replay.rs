@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 9] = [
+const ARMS: [(&str, &str); 23] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -20,6 +20,20 @@ const ARMS: [(&str, &str); 9] = [
     ("decay", "{optimizer: {adam: {weight_decay: 0.01}}, schedule: {step: {peak_lr: 3e-3, at: 0.4, then_at: 0.7}}}"),
     ("adamw", "{optimizer: {adamw: {}}, schedule: {cosine: {peak_lr: 3e-3, min_ratio: 0.1, decay_from: 2}}}"),
     ("clipped", "{train: {clip: 0.5, label_smoothing: 0.1}, schedule: {constant: {peak_lr: 3e-3}}}"),
+    ("radam-paper", "{optimizer: {radam: {weight_decay: 0.01}}}"),
+    ("radam-code", "{optimizer: {radam: {variant: code}}}"),
+    ("radam-package", "{optimizer: {radam: {variant: package}}}"),
+    ("adam-2k", "{optimizer: {adam-2k: {freeze_steps: 3}}}"),
+    ("gi-adam", "{optimizer: {gi-adam: {beta2: 0.9}}}"),
+    ("lion", "{optimizer: {lion: {weight_decay: 0.1}}, schedule: {linear: {peak_lr: 3e-4}}}"),
+    ("lamb", "{optimizer: {lamb: {}}}"),
+    ("novograd", "{optimizer: {novograd: {weight_decay: 0.01}}, train: {clip: 0.5}}"),
+    ("adafactor", "{optimizer: {adafactor: {}}}"),
+    ("adafactor-absolute", "{optimizer: {adafactor: {relative_step: false, weight_decay: 0.1}}, train: {clip: 0.5}}"),
+    ("muon", "{optimizer: {muon: {adam_lr_ratio: 0.3}}}"),
+    ("muon-tied", "{model: {transformer: {tied: true}}, optimizer: {muon: {scale: match-rms, nesterov: false}}}"),
+    ("muon-clipped", "{optimizer: {muon: {weight_decay: 0.1}}, train: {clip: 0.5}}"),
+    ("untuned", "{optimizer: {adam: {beta2: 0.5}}, schedule: {linear: {warmup_steps: untuned}}}"),
     ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
 ];
 

@@ -10,6 +10,7 @@ use kept::Texts;
 use lint::Report;
 use preheat_kernels::cuda::nvrtc::Nvrtc;
 use preheat_kernels::cuda::{Sources, Unit};
+use preheat_kernels::graph::Update;
 use preheat_kernels::update::UpdateExpr;
 use preheat_suites::optimizers::OPTIMIZERS;
 use preheat_suites::registry::{ParamDef, ParamKind, Params, Preset, Scalar};
@@ -60,6 +61,14 @@ fn values(def: &ParamDef) -> Vec<Scalar> {
     }
 }
 
+/// The expression of an update that has one kernel.
+fn elementwise(update: Update) -> Option<UpdateExpr> {
+    match update {
+        Update::Elementwise(expr) => Some(expr),
+        Update::PerTensor(_) => None,
+    }
+}
+
 /// The update expressions of every registered optimizer: as it is, and with each parameter changed.
 fn expressions() -> Vec<UpdateExpr> {
     let mut all = Vec::new();
@@ -71,11 +80,11 @@ fn expressions() -> Vec<UpdateExpr> {
                 let mut params = preset.clone();
                 params.insert(def.name.into(), value);
                 // A pair of parameters may exclude each other.
-                all.extend((entry.build)(&Params(params)).ok().map(|optimizer| optimizer.expr()));
+                all.extend((entry.build)(&Params(params)).ok().and_then(|optimizer| elementwise(optimizer.update())));
             }
         }
         let built = (entry.build)(&Params(preset)).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-        all.push(built.expr());
+        all.extend(elementwise(built.update()));
     }
     all
 }

@@ -3,7 +3,7 @@
     python make_fixtures.py            writes fixtures/*.safetensors
     python make_fixtures.py --check    computes again and compares with the files
 
-Needs PyTorch and numpy, nothing else; the model stands in model.py. Runs on one CPU thread in a few seconds. The
+Needs PyTorch and numpy, nothing else; the model stands in model.py, optimizers in optimizers.py. Runs on one CPU thread in a few seconds. The
 versions that made a file stand in its metadata.
 """
 
@@ -16,6 +16,7 @@ import sys
 import numpy as np
 import torch
 
+import optimizers as formulas
 from model import LN_EPS, Transformer, clip
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
@@ -199,6 +200,80 @@ def updates_fixture():
     return tensors, {"recipe": UPDATES}, report
 
 
+# 1,000 steps of every optimizer on tensors of several shapes. A hidden matrix is the weight of a linear layer.
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+ADAFACTOR = {"beta2_decay": -0.8, "eps1": 1e-7, "eps2": 1e-3, "clip_threshold": 1.0, "weight_decay": 0.1}
+MUON = {"momentum": 0.95, "nesterov": True, "scale": "original", "eps": 1e-7, "weight_decay": 0.1}
+MUON |= {"adam_lr_ratio": 0.5, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-8}
+LONG = {
+    "steps": 1000,
+    "kept": [1, 4, 5, 6, 7, 100, 201, 1000],
+    "shapes": {"hidden.wide": [6, 10], "hidden.tall": [11, 5], "table": [7, 3], "vector": [13], "one": [1]},
+    "bank": 37,
+    "halved_every": 250,
+    "seed": 6,
+    "peak_lr": 1e-2,
+    "warmup_steps": 20,
+    "arms": {
+        "adam-eps": ["adam", ADAM | {"eps": 1e-4}],
+        "radam-paper": ["radam", ADAM | {"weight_decay": 0.1, "variant": "paper"}],
+        "radam-code": ["radam", ADAM | {"weight_decay": 0.1, "variant": "code"}],
+        "radam-package": ["radam", ADAM | {"weight_decay": 0.1, "variant": "package", "beta2": 0.99}],
+        "radam-sgd": ["radam", ADAM | {"variant": "paper", "beta2": 0.6}],
+        "adam-2k": ["adam-2k", ADAM | {"weight_decay": 0.1, "freeze_steps": 200}],
+        "gi-adam": ["gi-adam", ADAM | {"weight_decay": 0.1}],
+        "lion": ["lion", {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}],
+        "lamb": ["lamb", ADAM | {"eps": 1e-6, "weight_decay": 0.01}],
+        "novograd": ["novograd", {"beta1": 0.95, "beta2": 0.98, "eps": 1e-8, "weight_decay": 0.001}],
+        "adafactor": ["adafactor", ADAFACTOR | {"relative_step": True}],
+        "adafactor-absolute": ["adafactor", ADAFACTOR | {"relative_step": False}],
+        "muon": ["muon", MUON],
+        "muon-match-rms": ["muon", MUON | {"scale": "match-rms", "nesterov": False}],
+    },
+}
+
+
+def long_trajectory(name, coefficients, initial, grads, lrs, dtype):
+    """All parameters after every step [steps, elements]."""
+    sizes = [int(np.prod(shape)) for shape in LONG["shapes"].values()]
+
+    def split(x):
+        parts = torch.tensor(x, dtype=dtype).split(sizes)
+        return [part.reshape(shape).clone() for part, shape in zip(parts, LONG["shapes"].values())]
+
+    params = {k: x.requires_grad_() for k, x in zip(LONG["shapes"], split(initial))}
+    optimizer = formulas.optimizer(name, coefficients, params, {k for k in params if k.startswith("hidden")})
+    rows = []
+    for grad, lr in zip(grads, lrs):
+        optimizer.param_groups[0]["lr"] = float(lr)
+        for x, g in zip(params.values(), split(grad)):
+            x.grad = g
+        optimizer.step()
+        rows.append(np.concatenate([x.detach().numpy().ravel().copy() for x in params.values()]))
+    return np.stack(rows)
+
+
+def optimizers_fixture():
+    rng = np.random.Generator(np.random.PCG64(LONG["seed"]))
+    n = sum(int(np.prod(shape)) for shape in LONG["shapes"].values())
+    initial = rng.standard_normal(n).astype(np.float32)
+    # Magnitudes over three decades, a mean of their own for each element.
+    scale = 10.0 ** rng.uniform(-2, 1, n)
+    bank = (scale * (0.3 * rng.standard_normal(n) + rng.standard_normal((LONG["bank"], n)))).astype(np.float32)
+    steps = range(LONG["steps"])
+    # Halving is exact, so that the bank and the rule are all that a reader needs.
+    grads = np.stack([bank[t % LONG["bank"]] * np.float32(0.5 ** (t // LONG["halved_every"])) for t in steps])
+    lrs = np.array([warmup_then_constant(t + 1, LONG["peak_lr"], LONG["warmup_steps"]) for t in steps])
+    tensors, report = {"initial": initial, "bank": bank}, {}
+    kept = [t - 1 for t in LONG["kept"]]
+    for arm, (name, coefficients) in LONG["arms"].items():
+        exact = long_trajectory(name, coefficients, initial, grads, lrs, torch.float64)
+        tensors[f"{arm}.f64"] = exact[kept]
+        single = long_trajectory(name, coefficients, initial, grads, lrs, torch.float32)
+        report[f"f32 - f64, {arm}"] = max(relative(a, b) for a, b in zip(single, exact))
+    return tensors, {"recipe": LONG}, report
+
+
 DTYPES = {"float32": "F32", "float64": "F64", "uint32": "U32"}
 
 
@@ -248,7 +323,8 @@ def main():
     torch.use_deterministic_algorithms(True)
     FIXTURES.mkdir(exist_ok=True)
     stale = False
-    made = {name: model_fixture(spec) for name, spec in MODELS.items()} | {"updates": updates_fixture()}
+    made = {name: model_fixture(spec) for name, spec in MODELS.items()} 
+    made |= {"updates": updates_fixture(), "optimizers": optimizers_fixture()}
     for name, (tensors, metadata, report) in made.items():
         path = FIXTURES / f"{name}.safetensors"
         print(name, json.dumps(report))

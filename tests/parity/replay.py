@@ -3,8 +3,8 @@
     cargo xtask export RUN --out DIR
     python replay.py DIR...
 
-Needs PyTorch, numpy and safetensors. Computes in f32 on the CPU, with PyTorch's own operations and optimizers and with
-schedules written from their definitions; of the recipe it takes names and coefficients, no intermediate number.
+Needs PyTorch, numpy and safetensors. Computes in f32 on the CPU, with PyTorch's own operations and optimizers, those that it
+lacks from their formulas (optimizers.py), and with schedules written from their definitions; of the recipe it takes names and coefficients, no intermediate number.
 
 Exit code: 0 within the limits, 1 above one of them, 2 where a folder is no whole export or cannot be replayed.
 """
@@ -20,6 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import optimizers
 from model import Transformer, clip, relative
 
 FORMAT = 1
@@ -110,17 +111,11 @@ def model_of(export):
 
 def optimizer_of(export, params):
     name, x = export.section("optimizer")
-    # The rate is set before each step.
-    one_by_one = {"lr": 0.0, "foreach": False, "fused": False}
-    if name == "sgd":
-        only(name, x, ("momentum", "weight_decay"))
-        return torch.optim.SGD(params, momentum=x["momentum"], weight_decay=x["weight_decay"], **one_by_one)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    if name not in kinds:
-        raise Unfit(f"optimizer {name} is not replayed; sgd, {', '.join(kinds)} are")
-    only(name, x, ("beta1", "beta2", "eps", "weight_decay"))
-    coefficients = {"betas": (x["beta1"], x["beta2"]), "eps": x["eps"], "weight_decay": x["weight_decay"]}
-    return kinds[name](params, **coefficients, **one_by_one)
+    if name not in optimizers.KNOWN:
+        raise Unfit(f"optimizer {name} is not replayed; {', '.join(optimizers.KNOWN)} are")
+    only(name, x, optimizers.KNOWN[name])
+    hidden = {k for k, tensor in params.items() if k.startswith("block.") and tensor.dim() == 2}
+    return optimizers.optimizer(name, x, params, hidden)
 
 
 def schedule_of(export):
@@ -173,7 +168,7 @@ def replay(export, dtype):
     only("train", export.train, ("steps", "batch", "eval_every", "eval_sequences", "clip", "label_smoothing", "probe"))
     smoothing, batch = export.train["label_smoothing"], export.train["batch"]
     params = {k: x.to(dtype, copy=True).requires_grad_() for k, x in export.params.items()}
-    optimizer = optimizer_of(export, list(params.values()))
+    optimizer = optimizer_of(export, params)
     tokens = {k: x.long() for k, x in export.tokens.items()}
 
     def differentiate(inputs, targets):

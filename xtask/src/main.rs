@@ -13,6 +13,7 @@ cargo xtask WORDS…
 
   bench, accept, report, data, merge
                           the lab; `cargo xtask bench --help` tells more
+  fit TABLE.csv           compute-optimal exponents from a table of isoFLOP points
   export, doctor          a run as files to replay; what this machine has
   perf                    speed of training steps; `perf --against REV` builds REV and compares
   ci [STEP…]              what CI runs, cheapest first; all steps where none is named

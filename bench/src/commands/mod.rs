@@ -5,6 +5,7 @@ pub mod bench;
 pub mod data;
 pub mod doctor;
 pub mod export;
+pub mod fit;
 mod junit;
 mod list;
 pub mod merge;

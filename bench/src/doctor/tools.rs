@@ -27,15 +27,19 @@ pub(super) fn optional() -> Vec<Finding> {
         }
         all.push(found);
     }
-    for (what, programs) in [("cargo-deny", &["cargo-deny"][..]), ("zizmor", &["zizmor", "target/ci/venv/bin/zizmor"])]
-    {
+    let of_the_gate = [
+        ("cargo-deny", &["cargo-deny"][..]),
+        ("zizmor", &["zizmor", "target/ci/venv/bin/zizmor"]),
+        ("linker for arm64", &["aarch64-linux-gnu-gcc"]),
+        ("qemu for arm64", &["qemu-aarch64-static", "qemu-aarch64"]),
+    ];
+    for (what, programs) in of_the_gate {
         let mut found = asked("tools", what, programs, &["--version"]);
         if found.state == State::Absent {
             found.found = "not found; `cargo xtask ci` installs it".into();
         }
         all.push(found);
     }
-    all.push(asked("tools", "qemu for arm64", &["qemu-aarch64", "qemu-aarch64-static"], &["--version"]));
     all
 }
 

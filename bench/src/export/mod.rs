@@ -163,7 +163,7 @@ fn host(run: &Run, steps: u64) -> Result<Vec<HostStep>, Invalid> {
     let optimizer = build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?;
     let schedule = build("schedule", SCHEDULES, &run.recipe.schedule)?;
     let all = run.recipe.train.size("steps") as u64;
-    let names = optimizer.expr().scalars;
+    let names = optimizer.update().scalars().to_vec();
     let of_step = |step| {
         let lr = schedule.lr(step, all);
         HostStep { step, lr, scalars: names.iter().copied().zip(optimizer.scalars(step, lr)).collect() }

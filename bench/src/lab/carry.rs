@@ -6,8 +6,8 @@ use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
-use preheat_suites::claims::{Claim, Kind, Tier};
-use preheat_suites::definition::Column;
+use preheat_suites::claims::{Claim, Tier};
+use preheat_suites::definition::{self, Column};
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::record::{Measured, Observation};
 use preheat_suites::run::{Run, RunId, Start};
@@ -115,11 +115,7 @@ pub trait Sizes {
 
 /// The curves that claims read.
 pub fn curves_read(suites: &[Suite]) -> BTreeSet<String> {
-    let read = |claim: &Claim| match &claim.kind {
-        Kind::StepsRatio { curve, .. } => Some(curve.clone()),
-        _ => None,
-    };
-    suites.iter().flat_map(|suite| &suite.claims).filter_map(read).collect()
+    suites.iter().flat_map(|suite| &suite.claims).flat_map(definition::curves_read).collect()
 }
 
 /// Carries out `suites`. Where `train` is not set nothing is trained, and what is missing is counted.

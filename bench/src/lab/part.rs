@@ -148,3 +148,7 @@ fn starts(job: &Job, workers: &Workers<'_>) -> bool {
     };
     workers.store.has_kept(key, *step) || diverged_before()
 }
+
+#[cfg(test)]
+#[path = "part_tests.rs"]
+mod tests;

@@ -57,7 +57,7 @@ pub fn measure(shape: &StepShape, device: &Chosen, cohort: usize, budget: Budget
     if (0..cohort).any(|r| trained.is_done(r)) {
         return Err(Failure::failed("perf cohort: a run diverged"));
     }
-    let seconds = median(&times);
+    let seconds = median(times.iter().copied());
     let mut measured = trained.finish().map_err(Failure::failed)?;
     let curve = measured[0].curves.remove("train_loss").unwrap_or_default();
     Ok(CohortReport {
@@ -114,7 +114,7 @@ pub fn product(device: &Chosen, size: usize, budget: Budget) -> Result<ProductRe
     let mut stretch = || several(&mut *session, entry, Place::Tensor(small));
     stretch().map_err(Failure::failed)?;
     let times = times(budget, stretch).map_err(Failure::failed)?;
-    let seconds = median(&times) / AT_ONCE as f64;
+    let seconds = median(times.iter().copied()) / AT_ONCE as f64;
     Ok(ProductReport {
         schema: 1,
         device: device.name(),

@@ -133,8 +133,8 @@ impl StepShape {
         let shape = Shape { batch, seq, vocab, label_smoothing: 0.0 };
         let built = model.build(&shape).map_err(|e| usage(&e))?;
         let Built::Network(network) = built else { return Err(usage(&"this model does not train")) };
-        let expr = build("optimizer", OPTIMIZERS, &recipe.optimizer).map_err(|e| usage(&e))?.expr();
-        let (need, free) = (Compiled::new(*network, expr, None, 1).program.arena_bytes(), free_bytes());
+        let update = build("optimizer", OPTIMIZERS, &recipe.optimizer).map_err(|e| usage(&e))?.update();
+        let (need, free) = (Compiled::new(*network, update, None, 1).program.arena_bytes(), free_bytes());
         if free.is_some_and(|free| need > free) {
             let (need, free) = (need as f64 / 1e9, free.unwrap_or_default() as f64 / 1e9);
             return Err(usage(&format!("{self}: needs {need:.1} GB; allowed: the {free:.1} GB that are free here")));

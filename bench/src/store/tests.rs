@@ -37,6 +37,20 @@ fn a_record_comes_back_equal_and_its_checkpoint_is_gone() {
 }
 
 #[test]
+fn a_run_trained_again_with_other_bits_is_no_new_record() {
+    let (_dir, store, key, record) = fixture();
+    store.keep(&key, &record).unwrap();
+    store.keep(&key, &record).unwrap();
+    let elsewhere = Record { environment: BTreeMap::from([("cpu".into(), "another".into())]), ..record.clone() };
+    store.keep(&key, &elsewhere).unwrap();
+    let mut other = record.clone();
+    other.measured.digest = "e".into();
+    let why = store.keep(&key, &other).unwrap_err().to_string();
+    assert!(why.contains("training is not determined: digest d is kept, e came now"), "{why}");
+    assert_eq!(read(&store, &key).0.unwrap().measured.digest, "d");
+}
+
+#[test]
 fn a_damaged_record_is_set_aside_with_one_line() {
     type Damage = fn(&Path, &[u8]);
     let damages: [(&str, Damage); 5] = [

@@ -137,13 +137,14 @@ fn control_register() -> (u64, u64) {
     (u64::from(mxcsr), 1 << 15 | 0b11 << 13 | 1 << 6)
 }
 
-/// FPCR, and its flush-to-zero (24) and rounding (23:22) bits.
+/// FPCR, and its bits for flush-to-zero (24), rounding (23:22), and those of FEAT_AFP (2:0), which change what other
+/// instructions do: NEP, AH, and FIZ, which flushes denormal inputs. Default NaN (25) changes no canonical bits.
 #[cfg(target_arch = "aarch64")]
 fn control_register() -> (u64, u64) {
     let fpcr: u64;
     // SAFETY: reads a register that user code may read.
     unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags)) };
-    (fpcr, 1 << 24 | 0b11 << 22)
+    (fpcr, 1 << 24 | 0b11 << 22 | 0b111)
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -185,5 +186,35 @@ mod tests {
             });
             assert_eq!(found.join().unwrap(), Err(FloatEnvironmentError(0x1f80 | 1 << bit)));
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    #[test]
+    fn every_arm64_machine_has_neon() {
+        assert_eq!(Simd::detect(), Simd::Neon);
+    }
+
+    /// What the check finds with `fpcr` in the register, and what the register then holds.
+    #[cfg(target_arch = "aarch64")]
+    fn found_with(fpcr: u64) -> (Result<(), FloatEnvironmentError>, u64) {
+        let asked = std::thread::spawn(move || {
+            // SAFETY: a register that user code may write; the thread ends at once.
+            unsafe { std::arch::asm!("msr fpcr, {}", in(reg) fpcr) };
+            (check_float_environment(), control_register().0)
+        });
+        asked.join().unwrap()
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[test]
+    fn a_changed_float_environment_is_found() {
+        for bit in [24, 23, 22] {
+            assert_eq!(found_with(1 << bit).0, Err(FloatEnvironmentError(1 << bit)));
+        }
+        // Bits that a machine without FEAT_AFP keeps at zero.
+        for bit in [2, 1, 0] {
+            let (found, held) = found_with(1 << bit);
+            assert_eq!(found, if held == 0 { Ok(()) } else { Err(FloatEnvironmentError(1 << bit)) });
+        }
+        assert_eq!(found_with(1 << 25), (Ok(()), 1 << 25), "default NaN is let through");
     }
 }

@@ -1,4 +1,4 @@
-//! The CPU device: AVX-512, AVX2+FMA or plain scalar code, chosen at run time, with the same bits.
+//! The CPU device: AVX-512, AVX2+FMA, NEON or plain scalar code, chosen at run time, with the same bits.
 
 mod activation;
 mod attention;

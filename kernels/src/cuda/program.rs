@@ -5,6 +5,16 @@ use super::{DeviceAddress, Launch, Operand};
 use crate::graph::{Op, Program, Slot, Step};
 use crate::ops::{CrossEntropy, MatMul};
 
+/// An op of the program that has no kernel here.
+pub(super) fn unknown_op(program: &Program) -> Option<&'static str> {
+    let of_step = |step: &Step| match &step.op {
+        Op::Map { .. } => Some("map (an optimizer that works tensor by tensor)"),
+        Op::RowSum => Some("row sum"),
+        _ => None,
+    };
+    program.entries.iter().flat_map(|e| &e.steps).find_map(of_step)
+}
+
 /// Where a program's memory lies on a device.
 pub(super) struct Layout<'p> {
     pub(super) program: &'p Program,
@@ -98,6 +108,7 @@ impl Layout<'_> {
                 launch::sum_squares(cohort, self.program.flat_len, true, operands).into()
             }
             Op::Ema { rate } => vec![launch::ema(cohort, count, *rate as f32, o.input(1), o.output(0))],
+            Op::Map { .. } | Op::RowSum => unreachable!("refused before anything is placed"),
             Op::Update { expr, clip } => {
                 let p = self.program;
                 let flat = [self.flat(p.param_base), self.flat(p.grad_base), self.flat(p.state_base)];

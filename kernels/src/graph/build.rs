@@ -2,7 +2,6 @@
 
 use super::{Graph, Op, Role, ShapeError, TensorId};
 use crate::ops::{Activation, Attention};
-use crate::update::UpdateExpr;
 
 type Built = Result<TensorId, ShapeError>;
 
@@ -167,6 +166,20 @@ impl Graph {
         self.emit(Op::ColumnSum, &[x], &[out]);
         out
     }
+    /// Row sums \[N,1\] of x\[N,C\].
+    pub fn row_sum(&mut self, x: TensorId) -> TensorId {
+        let out = self.value("row sums", &[self.tensor(x).rows(), 1]);
+        self.emit(Op::RowSum, &[x], &[out]);
+        out
+    }
+    /// The smaller of x·xᵀ \[N,N\] and xᵀ·x \[K,K\] of x\[N,K\]; the first where N ≤ K.
+    pub fn gram(&mut self, x: TensorId) -> TensorId {
+        let (n, k) = self.matrix(x);
+        let (op, side) = if n <= k { (Op::LinearTied, n) } else { (Op::LinearDw, k) };
+        let out = self.value("gram", &[side, side]);
+        self.emit(op, &[x, x], &[out]);
+        out
+    }
     /// state ← state + rate·(x − state).
     pub fn ema(&mut self, state: TensorId, x: TensorId, rate: f64) -> Result<(), ShapeError> {
         self.expect(x, &self.tensor(state).shape, "running value")?;
@@ -179,12 +192,5 @@ impl Graph {
         let grads: Vec<TensorId> = self.params.iter().map(|p| p.1).collect();
         self.emit(Op::GradNorm, &grads, &[out]);
         out
-    }
-    /// One optimizer step over all parameters, the gradient clipped to `clip` by its norm. Returns the
-    /// node's token, to be named as an entry's root.
-    pub fn update(&mut self, norm: TensorId, expr: UpdateExpr, clip: Option<f64>) -> TensorId {
-        let done = self.value("update done", &[1]);
-        self.emit(Op::Update { expr, clip }, &[norm], &[done]);
-        done
     }
 }

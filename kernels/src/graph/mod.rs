@@ -10,11 +10,13 @@
 mod backward;
 mod build;
 mod node;
+mod optimizer;
 mod plan;
 mod session;
 
 pub use backward::Gradients;
 pub use node::{Node, Op};
+pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};
 pub use plan::{EntryId, Program};
 pub(crate) use plan::{Slot, Step};
 pub use session::Session;
@@ -40,6 +42,8 @@ pub enum Role {
     Grad,
     /// Kept between steps, changed by ops but by no gradient (running statistics).
     State,
+    /// Kept between steps by the optimizer, zero before the first.
+    Moment,
     /// Written by the caller before an entry runs.
     Input,
     /// Token ids written by the caller; `u32`.

@@ -1,6 +1,6 @@
 //! The ops of a graph. [`crate::reference`] defines what each computes.
 
-use super::{Graph, TensorId};
+use super::{Graph, ScalarSource, TensorId};
 use crate::ops::{Activation, Attention};
 use crate::update::UpdateExpr;
 
@@ -57,6 +57,8 @@ pub enum Op {
     },
     /// tokens\[N\], dx\[N,C\] → dtable\[V,C\].
     EmbeddingBackward,
+    /// x\[N,C\] → y\[N,1\], the sum of each row.
+    RowSum,
     /// x\[N,·\] seen as rows of the output's length → column sums.
     ColumnSum,
     /// logits\[N,V\], targets\[N\] → loss\[1\] (mean, nats), losses\[N\], lse\[N\].
@@ -98,6 +100,16 @@ pub enum Op {
     Update {
         /// The optimizer.
         expr: UpdateExpr,
+        /// Largest gradient norm; `None` does not clip.
+        clip: Option<f64>,
+    },
+    /// source, (grad norm\[1\]), (scalars\[1\]), the outputs → target, states: an expression over tensors of one
+    /// length, in place, the source standing for its gradient. The norm is there where the source is clipped.
+    Map {
+        /// What is computed.
+        expr: UpdateExpr,
+        /// Where each scalar of the expression comes from.
+        scalars: Vec<ScalarSource>,
         /// Largest gradient norm; `None` does not clip.
         clip: Option<f64>,
     },

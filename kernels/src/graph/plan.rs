@@ -161,7 +161,7 @@ impl Program {
             let tensor = self.graph.tensor(id);
             let (role, stride) = (tensor.role, padded(tensor.len()));
             match role {
-                Role::State | Role::Input => {
+                Role::State | Role::Moment | Role::Input => {
                     let slot = self.slot(id, next, stride);
                     self.fixed.insert(id, slot);
                     next += stride * self.runs;

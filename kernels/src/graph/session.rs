@@ -1,15 +1,18 @@
 //! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
 
 use super::plan::{Slot, Step};
-use super::{EntryId, Op, Program, TensorId};
+use super::{EntryId, Op, Program, ScalarSource, TensorId};
 use crate::aligned::Aligned;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
 use crate::rng::Stream;
+use crate::update::UpdateExpr;
 use std::sync::Arc;
 
 /// States an update expression may have.
 const MAX_STATES: usize = 8;
+/// Scalars an expression of a map may have.
+const MAX_SCALARS: usize = 32;
 
 /// Parameters, states and activations of R runs, and the device that computes them.
 pub struct Session<T: Real, K: Ops<T>> {
@@ -130,6 +133,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let operands = Operands { base: self.arena.as_mut_ptr(), tokens: self.tokens.as_ptr(), step, r };
         match &step.op {
             Op::Update { expr, clip } => self.update(expr, *clip, operands),
+            Op::Map { expr, scalars, clip } => map(&self.ops, expr, scalars, *clip, &self.scalars[r], &operands),
             Op::GradNorm => {
                 let start = self.program.grad_base + r * self.program.flat_len;
                 let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
@@ -142,10 +146,9 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         }
     }
 
-    fn update(&mut self, expr: &crate::update::UpdateExpr, clip: Option<f64>, operands: Operands<'_, T>) {
+    fn update(&mut self, expr: &UpdateExpr, clip: Option<f64>, operands: Operands<'_, T>) {
         let (len, r, runs) = (self.program.flat_len, operands.r, self.program.runs);
-        let norm = operands.input(0)[0];
-        let scale = clip.map(T::from_f64).filter(|c| norm > *c).map(|c| c / norm);
+        let scale = clip_scale(clip, || operands.input(0)[0]);
         let at = |start: usize| start + r * len;
         // SAFETY: parameters, gradients and each state are disjoint ranges of the arena, borrowed uniquely.
         unsafe {
@@ -175,7 +178,7 @@ impl<'s, T: Real> Operands<'s, T> {
     fn input(&self, i: usize) -> &'s [T] {
         let slot = self.step.inputs[i];
         // SAFETY: the plan keeps slots inside the arena; inputs are not written while a step runs, save for
-        // `Ema`, which does not read its state through here.
+        // `Ema` and `Map`, which do not read what they change through here.
         unsafe { std::slice::from_raw_parts(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
     }
     fn token_input(&self, i: usize) -> &'s [u32] {
@@ -191,6 +194,36 @@ impl<'s, T: Real> Operands<'s, T> {
         // SAFETY: the plan gives live tensors disjoint slots, and each output is asked for once.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
     }
+}
+
+/// What a gradient is multiplied by so that its norm is at most `clip`.
+fn clip_scale<T: Real>(clip: Option<f64>, norm: impl Fn() -> T) -> Option<T> {
+    clip.map(T::from_f64).filter(|c| norm() > *c).map(|c| c / norm())
+}
+
+/// One stage of an optimizer on one tensor.
+fn map<T: Real, K: Ops<T>>(
+    ops: &K,
+    expr: &UpdateExpr,
+    sources: &[ScalarSource],
+    clip: Option<f64>,
+    host: &[T],
+    o: &Operands<'_, T>,
+) {
+    let mut scalars = [T::ZERO; MAX_SCALARS];
+    for (scalar, source) in scalars[..sources.len()].iter_mut().zip(sources) {
+        *scalar = match *source {
+            ScalarSource::Host(i) => host[i],
+            ScalarSource::Input(i) => o.input(i)[0],
+            ScalarSource::Number(x) => T::from_f64(x),
+        };
+    }
+    let mut states: [&mut [T]; MAX_STATES] = Default::default();
+    for (s, state) in states[..expr.states].iter_mut().enumerate() {
+        *state = o.output(1 + s);
+    }
+    let scale = clip_scale(clip, || o.input(1)[0]);
+    ops.update(expr, &scalars[..sources.len()], scale, o.output(0), o.input(0), &mut states[..expr.states]);
 }
 
 fn dropout<T: Real>(rate: f64, stream: Stream, step: u32, o: Operands<'_, T>) {
@@ -223,6 +256,11 @@ fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
             ops.embedding(o.width(1), o.token_input(0), o.input(1), positions, o.output(0));
         }
         Op::EmbeddingBackward => ops.embedding_backward(o.width(1), o.token_input(0), o.input(1), o.output(0)),
+        Op::RowSum => {
+            for (sum, row) in o.output(0).iter_mut().zip(o.input(0).chunks_exact(o.width(0))) {
+                *sum = ops.sum(row);
+            }
+        }
         Op::ColumnSum => {
             let out = o.output(0);
             ops.column_sum(out.len(), o.input(0), out);
@@ -248,7 +286,9 @@ fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
                 *s = rate.mul_add(x - *s, *s);
             }
         }
-        Op::Update { .. } | Op::GradNorm | Op::Dropout { .. } => unreachable!("executed by the session"),
+        Op::Update { .. } | Op::Map { .. } | Op::GradNorm | Op::Dropout { .. } => {
+            unreachable!("executed by the session")
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::section::PatchWire;
 use super::show;
 use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
 use super::tables::Registry;
+use super::untuned::is_untuned;
 use super::wire::{Axis, ExperimentWire, Named, SeedsWire, StartWire, SuiteWire, TakeWire, TierWire};
 use crate::claims::Tier;
 use crate::registry::Scalar;
@@ -182,7 +183,13 @@ fn point<'s>(
         for value in found {
             let mut tried = merged.clone();
             set(&mut tried, path, Placed { value, place: path.place.clone() })?;
-            registry.recipe(&tried, &wire.recipe.place)?;
+            // What is taken replaces one parameter of a resolved recipe, so no other may follow from it.
+            if registry.recipe(&tried, &wire.recipe.place)?.schedule != recipe.schedule
+                && path.value.starts_with("optimizer.")
+            {
+                let message = "changes the untuned warm-up of the schedule";
+                return Err(DefinitionError::at(&path.place, message).allowed("a number of warm-up steps"));
+            }
         }
     }
     let mut axes = BTreeMap::new();
@@ -223,6 +230,10 @@ fn merged_grid<'w>(base: &'w Named<Axis>, tier: &'w Named<Axis>) -> Result<GridA
             return Err(DefinitionError::at(&axis.place, "is an empty grid").allowed("at least one value"));
         }
         for (i, value) in axis.value.iter().enumerate() {
+            if is_untuned(&value.value) {
+                let message = format!("{} is no value of a grid", quoted(&value.value.to_string()));
+                return Err(DefinitionError::at(&value.place, message).allowed("numbers here, the word in an arm"));
+            }
             if axis.value[..i].iter().any(|earlier| earlier.value.same(&value.value)) {
                 let message = format!("{} is given twice", value.value);
                 return Err(DefinitionError::at(&value.place, message).allowed("each value once"));

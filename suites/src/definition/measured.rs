@@ -51,6 +51,11 @@ fn reads(kind: &Kind) -> Vec<Reads<'_>> {
     }
 }
 
+/// The curves that a claim reads; of a finished run nobody needs the others.
+pub fn curves_read(claim: &Claim) -> impl Iterator<Item = String> {
+    reads(&claim.kind).into_iter().filter(|read| matches!(read.what, What::Curve)).flat_map(|read| read.names)
+}
+
 /// Checks the names that a claim reads. `node` is its `kind`; its selections are known to hold.
 pub(super) fn check(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
     let Value::Map(pairs) = &node.value else { return Ok(()) };

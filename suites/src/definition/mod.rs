@@ -16,11 +16,13 @@ mod section;
 mod show;
 mod suite;
 mod tables;
+mod untuned;
 mod wire;
 
 pub use error::{DefinitionError, Place};
 pub(crate) use links::{agree, tier_name};
 pub(crate) use load::MAX_SEEDS;
+pub use measured::curves_read;
 pub use schema::schema;
 pub(crate) use suite::value_mut;
 pub use suite::{Arm, Column, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};

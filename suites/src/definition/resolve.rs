@@ -95,7 +95,12 @@ fn preset(default: Preset) -> Option<Scalar> {
 /// `value` as `kind` wants it: in its range, a whole number as a real where a real is declared.
 fn check(kind: ParamKind, value: &Placed<Scalar>) -> Result<Scalar> {
     let checked = match (kind, &value.value) {
-        (ParamKind::Int { min, max }, Scalar::Int(x)) if (min..=max).contains(x) => Some(Scalar::Int(*x)),
+        (ParamKind::Int { min, max } | ParamKind::IntOr { min, max, .. }, Scalar::Int(x))
+            if (min..=max).contains(x) =>
+        {
+            Some(Scalar::Int(*x))
+        }
+        (ParamKind::IntOr { word, .. }, Scalar::Text(x)) if x == word => Some(value.value.clone()),
         (ParamKind::Real { min, max }, Scalar::Real(x)) if (min..=max).contains(x) => {
             Some(Scalar::Real(positive_zero(*x)))
         }
@@ -131,6 +136,7 @@ fn shown(value: &Scalar) -> String {
 pub(crate) fn describe(kind: ParamKind) -> String {
     match kind {
         ParamKind::Int { min, max } => format!("a whole number from {min} to {max}"),
+        ParamKind::IntOr { min, max, word } => format!("a whole number from {min} to {max}, or {word}"),
         ParamKind::Real { min: f64::MIN_POSITIVE, max } => format!("a number above 0.0, to {max:?}"),
         ParamKind::Real { min, max } => format!("a number from {min:?} to {max:?}"),
         ParamKind::Choice(words) => words.join(", "),

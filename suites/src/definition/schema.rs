@@ -58,6 +58,9 @@ fn parameters(defs: &[ParamDef]) -> Value {
 fn parameter(def: &ParamDef) -> Value {
     let mut schema = match def.kind {
         ParamKind::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        ParamKind::IntOr { min, max, word } => {
+            json!({"anyOf": [{"type": "integer", "minimum": min, "maximum": max}, {"const": word}]})
+        }
         ParamKind::Real { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         ParamKind::Choice(words) => json!({"enum": words}),
         ParamKind::Flag => json!({"type": "boolean"}),

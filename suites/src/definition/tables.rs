@@ -3,6 +3,7 @@
 use super::error::{DefinitionError, Place};
 use super::resolve;
 use super::section::PatchWire;
+use super::untuned;
 use crate::models::{MODELS, Model};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, ParamDef};
@@ -51,7 +52,7 @@ impl Registry {
         let optimizer =
             resolve::section(self.optimizers, merged.optimizer.as_ref().ok_or_else(|| missing("optimizer"))?)?;
         let written = merged.schedule.as_ref().ok_or_else(|| missing("schedule"))?;
-        let schedule = resolve::section(self.schedules, written)?;
+        let schedule = resolve::section(self.schedules, &*untuned::settle(written, &optimizer)?)?;
         let values = merged.train.as_ref().ok_or_else(|| missing("train"))?;
         let train_place = Place { key: format!("{}.train", place.key), ..place.clone() };
         let train = resolve::params(self.train, values, &train_place, "train")?;

@@ -8,7 +8,8 @@
 
 use super::Optimizer;
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
-use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
+use preheat_kernels::graph::Update;
+use preheat_kernels::update::UpdateBuilder;
 
 pub(super) const ENTRY: Entry<Box<dyn Optimizer>> = Entry {
     name: "sgd",
@@ -40,7 +41,7 @@ fn build(params: &Params) -> Result<Box<dyn Optimizer>, Invalid> {
 }
 
 impl Optimizer for Sgd {
-    fn expr(&self) -> UpdateExpr {
+    fn update(&self) -> Update {
         let mut b = UpdateBuilder::new();
         let minus_lr = b.scalar("minus_lr");
         let p = b.param();
@@ -51,12 +52,12 @@ impl Optimizer for Sgd {
         }
         if self.momentum == 0.0 {
             let new = b.fma(minus_lr, g, p);
-            return b.finish(new, vec![]);
+            return b.finish(new, vec![]).into();
         }
         let (momentum, buffer) = (b.scalar("momentum"), b.state(0));
         let buffer = b.fma(momentum, buffer, g);
         let new = b.fma(minus_lr, buffer, p);
-        b.finish(new, vec![buffer])
+        b.finish(new, vec![buffer]).into()
     }
 
     fn write_scalars(&self, _step: u64, lr: f64, out: &mut Vec<f64>) {

@@ -10,6 +10,9 @@ mod cosine;
 mod inverse_sqrt;
 mod linear;
 mod step;
+mod untuned;
+
+pub use untuned::{UNTUNED, untuned_warmup};
 
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 
@@ -33,8 +36,8 @@ const PEAK_LR: ParamDef = ParamDef {
 };
 const WARMUP_STEPS: ParamDef = ParamDef {
     name: "warmup_steps",
-    doc: "steps over which the rate rises linearly to peak_lr; 0 or 1 for none",
-    kind: ParamKind::Int { min: 0, max: 10_000_000 },
+    doc: "steps over which the rate rises linearly to peak_lr; 0 or 1 for none; untuned for 2/(1 − beta2)",
+    kind: ParamKind::IntOr { min: 0, max: 10_000_000, word: UNTUNED },
     default: Preset::Int(0),
 };
 const DECAY_FROM: ParamDef = ParamDef {

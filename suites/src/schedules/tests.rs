@@ -9,8 +9,8 @@ fn build(name: &str, given: &[(&str, f64)]) -> Result<Box<dyn Schedule>, Invalid
     for def in entry.params {
         let given = given.iter().find(|(key, _)| *key == def.name).map(|(_, x)| *x);
         let value = match (def.kind, def.default, given) {
-            (ParamKind::Int { .. }, _, Some(x)) => Scalar::Int(x as i64),
-            (ParamKind::Int { .. }, Preset::Int(x), None) => Scalar::Int(x),
+            (ParamKind::Int { .. } | ParamKind::IntOr { .. }, _, Some(x)) => Scalar::Int(x as i64),
+            (ParamKind::Int { .. } | ParamKind::IntOr { .. }, Preset::Int(x), None) => Scalar::Int(x),
             (_, _, Some(x)) => Scalar::Real(x),
             (_, Preset::Real(x), None) => Scalar::Real(x),
             _ => panic!("{name} needs {}", def.name),

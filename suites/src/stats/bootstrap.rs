@@ -32,7 +32,7 @@ pub fn bootstrap_interval<T: Clone>(
 }
 
 /// The `share` quantile of sorted values, linear between order statistics (Hyndman and Fan's type 7).
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor();
     let low = sorted[below as usize];

@@ -48,16 +48,20 @@ struct Room {
     norm: Vec<f64>,
 }
 
-/// Text that is equal for runs that can form a cohort: model, `train` section, the optimizer's expression and the
-/// task's sizes. Seeds, rates, schedules and coefficients may differ.
+/// Text that is equal for runs that can form a cohort: model, `train` section, the task's sizes, and the graph with the
+/// optimizer's part. Seeds, rates, schedules and coefficients may differ.
 ///
 /// # Errors
 /// A recipe that cannot be built.
 pub fn shape(run: &Run, task: &dyn Task) -> Result<String, Invalid> {
-    let optimizer: Box<dyn Optimizer> = build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?;
     let train = Spec { name: "train".into(), params: run.recipe.train.clone() };
     let (vocab, seq, validation) = (task.vocab(), task.seq(), task.validation().inputs.len());
-    Ok(format!("{}\n{train}\n{vocab} {seq} {validation}\n{:?}", run.recipe.model, optimizer.expr()))
+    let graph = program(run, task, 1)?.map(|program| {
+        let nodes = format!("{:?}", program.graph().nodes());
+        blake3::hash(nodes.as_bytes()).to_hex()
+    });
+    let graph = graph.as_deref().unwrap_or("none").to_string();
+    Ok(format!("{}\n{train}\n{vocab} {seq} {validation}\n{graph}", run.recipe.model))
 }
 
 impl Cohort {
@@ -71,14 +75,16 @@ impl Cohort {
     pub fn new(runs: &[(&Run, Arc<dyn Task>)], device: Arc<dyn Device>) -> Result<Self, StartError> {
         let members = runs.iter().map(|(run, task)| Member::new(run, Arc::clone(task)));
         let members: Vec<Member> = members.collect::<Result<_, _>>()?;
-        let shapes = members.iter().map(|m| shape(&m.run, &*m.task)).collect::<Result<Vec<_>, _>>()?;
-        assert!(shapes.iter().all(|s| *s == shapes[0]), "runs of one shape");
+        if members.len() != 1 {
+            let shapes = members.iter().map(|m| shape(&m.run, &*m.task)).collect::<Result<Vec<_>, _>>()?;
+            assert!(shapes.iter().all(|s| *s == shapes[0]), "runs of one shape");
+        }
         let mut cohort = Self { device, members, net: None, room: Room::default() };
         match cohort.build()? {
             Built::Network(network) => {
                 let first = &cohort.members[0];
                 let clip = Some(first.run.recipe.train.real("clip")).filter(|c| *c > 0.0);
-                let compiled = Compiled::new(*network, first.optimizer().expr(), clip, cohort.len());
+                let compiled = Compiled::new(*network, first.optimizer().update(), clip, cohort.len());
                 cohort.place(compiled)?;
             }
             Built::NormJacobian(first) => {
@@ -321,7 +327,7 @@ pub fn program(run: &Run, task: &dyn Task, runs: usize) -> Result<Option<Arc<Pro
     Ok(match built(run, task)? {
         Built::Network(network) => {
             let clip = Some(run.recipe.train.real("clip")).filter(|c| *c > 0.0);
-            Some(Compiled::new(*network, optimizer.expr(), clip, runs).program)
+            Some(Compiled::new(*network, optimizer.update(), clip, runs).program)
         }
         Built::NormJacobian(_) => None,
     })

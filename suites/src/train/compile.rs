@@ -1,11 +1,10 @@
 //! From a model's forward graph to a program with the entries `train`, `evaluate` and `gradients`.
 
 use crate::models::{Init, Network};
-use preheat_kernels::graph::{EntryId, Graph, Program, Session, TensorId};
+use preheat_kernels::graph::{EntryId, Graph, Program, Session, TensorId, Update};
 use preheat_kernels::ops::Ops;
 use preheat_kernels::real::Real;
 use preheat_kernels::rng::Stream;
-use preheat_kernels::update::UpdateExpr;
 use std::sync::Arc;
 
 /// A network ready to train, with the tensors that the loop reads and writes.
@@ -38,11 +37,11 @@ pub struct Compiled {
 
 impl Compiled {
     /// Derives the reverse pass, appends the update and plans memory for `runs` runs.
-    pub fn new(network: Network, expr: UpdateExpr, clip: Option<f64>, runs: usize) -> Self {
+    pub fn new(network: Network, update: impl Into<Update>, clip: Option<f64>, runs: usize) -> Self {
         let Network { mut graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init } = network;
         graph.backward(loss, &[]);
         let grad_norm = graph.grad_norm();
-        let done = graph.update(grad_norm, expr, clip);
+        let done = graph.update(grad_norm, update, clip);
         let mut kept = vec![loss, grad_norm];
         kept.extend(&hidden);
         let program =

@@ -10,17 +10,17 @@ use std::borrow::Cow;
 pub(super) struct Net {
     pub(super) compiled: Compiled,
     pub(super) session: Box<dyn Replay>,
-    /// Tensors that a checkpoint keeps beside the flat buffers.
-    states: Vec<TensorId>,
+    /// Tensors that a checkpoint keeps beside the flat buffers: the optimizer's moments, the model's states.
+    kept: [Vec<TensorId>; 2],
     /// One value of each run, as the device has it.
     values: Vec<f32>,
 }
 
 impl Net {
     pub(super) fn new(compiled: Compiled, session: Box<dyn Replay>) -> Self {
-        let states = compiled.program.graph().tensors_with(Role::State);
+        let kept = [Role::Moment, Role::State].map(|role| compiled.program.graph().tensors_with(role));
         let values = vec![0.0; compiled.program.runs()];
-        Self { compiled, session, states, values }
+        Self { compiled, session, kept, values }
     }
 
     /// The initial values of run `r`.
@@ -98,23 +98,25 @@ impl Net {
         self.session.read(Place::Params, r)
     }
 
-    /// What a checkpoint keeps, with its elements: the flat parameters, the optimizer's states, the graph's states.
-    fn places(&self) -> impl Iterator<Item = (Place, usize)> {
+    /// What a checkpoint keeps, with its elements: the flat parameters; the optimizer's states and its moments of
+    /// tensors; the model's states.
+    fn places(&self) -> [Vec<(Place, usize)>; 3] {
         let program = &self.compiled.program;
         let flat = program.flat_len();
-        let optimizer = (0..program.optimizer_states()).map(move |s| (Place::OptimizerState(s), flat));
-        let states = self.states.iter().map(|s| (Place::Tensor(*s), program.graph().tensor(*s).len()));
-        std::iter::once((Place::Params, flat)).chain(optimizer).chain(states)
+        let tensor = |id: &TensorId| (Place::Tensor(*id), program.graph().tensor(*id).len());
+        let states = (0..program.optimizer_states()).map(|s| (Place::OptimizerState(s), flat));
+        let optimizer = states.chain(self.kept[0].iter().map(tensor)).collect();
+        [vec![(Place::Params, flat)], optimizer, self.kept[1].iter().map(tensor).collect()]
     }
 
     /// Elements of each buffer of a checkpoint.
     pub(super) fn lengths(&self) -> Vec<usize> {
-        self.places().map(|(_, len)| len).collect()
+        self.places().iter().flatten().map(|(_, len)| *len).collect()
     }
 
     /// Appends the buffers of run `r` to a checkpoint.
     pub(super) fn save(&self, r: usize, out: &mut Vec<u8>) -> Result<(), DeviceError> {
-        for (place, _) in self.places() {
+        for (place, _) in self.places().into_iter().flatten() {
             checkpoint::push_buffer(out, &self.session.read(place, r)?);
         }
         Ok(())
@@ -129,23 +131,28 @@ impl Net {
         optimizer_state: bool,
     ) -> Result<(), String> {
         let own = self.lengths();
-        if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + self.states.len()
-        {
+        let [params, optimizer, states] = self.places();
+        if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + states.len() {
             return Err("a checkpoint of another model or optimizer".into());
         }
-        let mut rest = bytes;
-        for (place, len) in self.places().collect::<Vec<_>>() {
-            if matches!(place, Place::OptimizerState(_)) && !optimizer_state {
-                continue;
-            }
-            let values;
-            (values, rest) = checkpoint::take_buffer(rest, len)?;
-            self.session.write(place, r, &values).map_err(|e| e.to_string())?;
-            if place == Place::Params && !optimizer_state {
-                let skipped: usize = lengths[1..lengths.len() - self.states.len()].iter().map(|n| n * 4).sum();
-                rest = rest.get(skipped..).ok_or("a truncated checkpoint")?;
-            }
+        let mut rest = self.take(r, &params, bytes)?;
+        if optimizer_state {
+            rest = self.take(r, &optimizer, rest)?;
+        } else {
+            let skipped: usize = lengths[1..lengths.len() - states.len()].iter().map(|n| n * 4).sum();
+            rest = rest.get(skipped..).ok_or("a truncated checkpoint")?;
         }
+        rest = self.take(r, &states, rest)?;
         if rest.is_empty() { Ok(()) } else { Err("a checkpoint of another model".into()) }
+    }
+
+    /// Overwrites `places` of run `r`, and returns the bytes that follow.
+    fn take<'b>(&mut self, r: usize, places: &[(Place, usize)], mut bytes: &'b [u8]) -> Result<&'b [u8], String> {
+        for (place, len) in places {
+            let (values, rest) = checkpoint::take_buffer(bytes, *len)?;
+            self.session.write(*place, r, &values).map_err(|e| e.to_string())?;
+            bytes = rest;
+        }
+        Ok(bytes)
     }
 }

@@ -7,3 +7,4 @@ mod plan;
 mod schema;
 mod show;
 mod support;
+mod untuned;

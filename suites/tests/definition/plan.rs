@@ -130,11 +130,7 @@ fn a_later_stage_takes_the_best_rate_of_the_selection_seeds() {
 #[test]
 fn what_can_be_known_is_ready_and_the_rest_waits() {
     // A third experiment of the second's stage needs no record.
-    let third = SECOND.replace("id: second", "id: third").replace("    take:", "    start:");
-    let third =
-        third.replace("{schedule.peak_lr: {best_of:", "{from:").replace(", metric: val_loss}}}", ", step: 30}}");
-    let third = third.replace("    tiers:", "    grid: {schedule.peak_lr: [1e-3, 3e-3]}\n    tiers:");
-    let third = third.replace("{width: 32, heads: 4}", "{}");
+    let third = SECOND.replace("id: second", "id: third").replace(take(), START);
     let plan = plan(&suite(&with("claims:\n", &format!("{SECOND}{third}claims:\n"))), &PlanOptions::default());
     let first = plan.resolve_stage(0, &BTreeMap::new()).unwrap();
     let places = |done: &BTreeMap<RunId, Measured>| {
@@ -183,11 +179,16 @@ fn shared_axes_agree_where_a_value_is_taken() {
     assert_eq!(rates, [1e-3, 1.0]);
 }
 
+/// In place of [`take`]'s line.
+const START: &str =
+    "    start: {from: {experiment: training, arm: warm, step: 30}}\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}";
+
+fn take() -> &'static str {
+    SECOND.lines().find(|l| l.contains("take:")).unwrap()
+}
+
 fn starting() -> String {
-    let take = SECOND.lines().find(|l| l.contains("take:")).unwrap();
-    let start =
-        "    start: {from: {experiment: training, arm: warm, step: 30}}\n    grid: {schedule.peak_lr: [1e-3, 3e-3]}";
-    second(take, start)
+    second(take(), START)
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Small tables and a small suite, so that these tests stand still while the real tables grow.
 
-use preheat_kernels::graph::ShapeError;
-use preheat_kernels::update::UpdateExpr;
+use preheat_kernels::graph::{ShapeError, Update};
 use preheat_suites::definition::{Registry, Suite, parse};
 use preheat_suites::models::{Built, Model, Shape};
 use preheat_suites::optimizers::Optimizer;
@@ -77,7 +76,7 @@ static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[Entry {
 struct Plain;
 
 impl Optimizer for Plain {
-    fn expr(&self) -> UpdateExpr {
+    fn update(&self) -> Update {
         unreachable!("nothing is trained here")
     }
     fn write_scalars(&self, _: u64, _: f64, _: &mut Vec<f64>) {

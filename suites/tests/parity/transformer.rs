@@ -58,7 +58,7 @@ impl<'f, T: Real, K: Ops<T>> Trainer<'f, T, K> {
         let optimizer = Fixture::optimizer("adam", &fixture.recipe, &["beta1", "beta2", "eps"]);
         graph.backward(loss, &[]);
         let norm = graph.grad_norm();
-        let updated = graph.update(norm, optimizer.expr(), Some(fixture.real("clip")));
+        let updated = graph.update(norm, optimizer.update(), Some(fixture.real("clip")));
         let program = Arc::new(graph.compile(1, &[("gradients", &[loss, norm]), ("train", &[loss, updated])]));
         let mut session = Session::new(Arc::clone(&program), ops);
         for id in program.graph().params() {

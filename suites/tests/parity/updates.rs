@@ -2,12 +2,13 @@
 
 use crate::fixture::{Fixture, distance};
 use preheat_kernels::cpu::{Cpu, Simd};
+use preheat_kernels::graph::Update;
 use preheat_kernels::ops::Ops;
 use preheat_kernels::real::Real;
 use preheat_kernels::reference::Reference;
 
 /// Each registered optimizer with the coefficients that its recipe gives.
-const OPTIMIZERS: [(&str, &[&str]); 3] = [
+pub(crate) const OPTIMIZERS: [(&str, &[&str]); 3] = [
     ("sgd", &["momentum"]),
     ("adam", &["beta1", "beta2", "eps"]),
     ("adamw", &["beta1", "beta2", "eps", "weight_decay"]),
@@ -18,7 +19,7 @@ fn trajectory<T: Real>(fixture: &Fixture, name: &str, keys: &[&str], ops: &impl 
     let recipe = &fixture.recipe[name];
     assert_eq!(recipe.as_object().map(serde_json::Map::len), Some(keys.len()), "{name}: every coefficient is used");
     let optimizer = Fixture::optimizer(name, recipe, keys);
-    let expr = optimizer.expr();
+    let Update::Elementwise(expr) = optimizer.update() else { panic!("{name} is elementwise") };
     let numbers = |tensor: &str| fixture.tensor(tensor).into_iter().map(T::from_f64).collect::<Vec<T>>();
     let (mut param, grads, lr) = (numbers("initial"), numbers("grads"), fixture.tensor("lr"));
     let mut states = vec![vec![T::from_f64(0.0); param.len()]; expr.states];

@@ -5,6 +5,7 @@ use crate::lab::workers::Workers;
 use crate::store::Store;
 use crate::store::key::tests::conditions;
 use crate::testing::{Fake, Lines, run, still, suite_of};
+use preheat_suites::claims::Kind;
 use preheat_suites::registry::Scalar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -128,4 +129,23 @@ fn a_run_that_two_experiments_share_stands_in_each_at_its_place_of_the_grid() {
         .collect();
     let expected = [("depth", "128"), ("width", "32"), ("width", "128")];
     assert_eq!(seen, expected.map(|(experiment, width)| (experiment.to_string(), width.to_string())));
+}
+
+#[test]
+fn the_curves_that_claims_read_are_those_of_their_kinds() {
+    let options = crate::lab::Options {
+        suites: vec!["layernorm".into()],
+        suites_dir: None,
+        tier: Tier::Quick,
+        jobs: None,
+        store: "nowhere".into(),
+        checkpoint_every: Duration::ZERO,
+        filter: vec![],
+        seeds: None,
+        task: None,
+    };
+    let suites = crate::lab::load::plans(&options).unwrap();
+    assert!(suites[0].claims.iter().any(|claim| matches!(claim.kind, Kind::StepsRatio { .. })));
+    assert_eq!(curves_read(&suites), BTreeSet::from(["val_loss".to_string()]));
+    assert_eq!(curves_read(&[suite_of("a", TwoStages("a"))]), BTreeSet::new());
 }

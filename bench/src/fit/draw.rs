@@ -1,0 +1,103 @@
+//! A table's fits drawn as SVG: for each group its isoFLOP curves with their optima, and the law through them with its
+//! 95 % band. Dark on a light ground, logarithmic axes.
+
+use super::outcome::{Fit, Outcome, name};
+use kuva::backend::svg::SvgBackend;
+use kuva::plot::scatter::MarkerShape;
+use kuva::plot::{LinePlot, ScatterPlot};
+use kuva::render::figure::Figure;
+use kuva::render::layout::{Layout, TickFormat};
+use kuva::render::plots::Plot;
+use preheat_suites::fits::curve::budgets;
+use preheat_suites::fits::isoflop::{Laws, drawn};
+
+/// Colours from little to much compute; neighbours are interpolated. None is so light that it is lost on white.
+const RAMP: [[u8; 3]; 5] = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [62, 150, 60], [214, 120, 0]];
+const LAW: &str = "#b2182b";
+const OPTIMUM: &str = "#000000";
+const CELL: (f64, f64) = (620.0, 440.0);
+/// Points of a drawn law.
+const LAW_POINTS: u32 = 40;
+
+/// The drawing of every group that has a law.
+pub fn svg(outcome: &Outcome) -> String {
+    let fits: Vec<(&Fit, &Laws)> = outcome.fits.iter().filter_map(|fit| Some((fit, fit.laws.as_ref()?))).collect();
+    let (mut plots, mut layouts) = (Vec::new(), Vec::new());
+    for (fit, laws) in &fits {
+        for (panel, layout) in [curves(fit), law(fit, laws)] {
+            plots.push(panel);
+            layouts.push(layout);
+        }
+    }
+    let figure = Figure::new(fits.len().max(1), 2)
+        .with_plots(plots)
+        .with_layouts(layouts)
+        .with_cell_size(CELL.0, CELL.1)
+        .with_title(format!("Compute-optimal fits of {}", outcome.file));
+    SvgBackend::new().render_scene(&figure.render())
+}
+
+/// Loss over parameters, one curve a budget.
+fn curves(fit: &Fit) -> (Vec<Plot>, Layout) {
+    let by_budget = budgets(&fit.points);
+    let mut plots = Vec::new();
+    for (i, (flops, points)) in by_budget.iter().enumerate() {
+        let colour = ramp(i, by_budget.len());
+        let line = LinePlot::new().with_data(drawn(points).into_iter().map(|[n, loss]| (n, loss)));
+        plots.push(Plot::Line(line.with_color(&colour).with_stroke_width(1.5).with_legend(format!("{flops:.2e}"))));
+        let places = points.iter().map(|p| (p.params, p.loss));
+        plots.push(Plot::Scatter(ScatterPlot::new().with_data(places).with_color(&colour).with_size(2.5)));
+    }
+    let optima = fit.budgets.iter().filter_map(|b| Some((b.params?, b.loss?)));
+    let optima = ScatterPlot::new().with_data(optima).with_color(OPTIMUM).with_marker(MarkerShape::Star).with_size(6.0);
+    plots.push(Plot::Scatter(optima.with_legend("optimum")));
+    let layout = Layout::auto_from_plots(&plots).with_log_scale().with_title(name(&fit.group));
+    let layout = layout.with_x_label(format!("parameters ({})", fit.convention)).with_y_label("loss, nats/token");
+    (plots, layout.with_x_tick_format(TickFormat::Sci).with_legend_title("FLOPs"))
+}
+
+/// Optimal parameters over compute: optima, law, band.
+fn law(fit: &Fit, laws: &Laws) -> (Vec<Plot>, Layout) {
+    let used: Vec<(f64, f64)> = fit.budgets.iter().filter_map(|b| Some((b.flops, b.params?))).collect();
+    let ends = fit.budgets.first().zip(fit.budgets.last()).map_or([1.0, 2.0], |(a, b)| [a.flops, b.flops]);
+    let at = |i: u32| {
+        let share = f64::from(i) / f64::from(LAW_POINTS);
+        libm::exp(libm::log(ends[0]) + share * (libm::log(ends[1]) - libm::log(ends[0])))
+    };
+    let places: Vec<f64> = (0..=LAW_POINTS).map(at).collect();
+    let band: Vec<[f64; 2]> = places.iter().map(|flops| laws.params.interval_at(*flops)).collect();
+    let [low, high] = laws.params.interval;
+    let line = LinePlot::new()
+        .with_data(places.iter().map(|flops| (*flops, laws.params.at(*flops))))
+        .with_band(band.iter().map(|b| b[0]), band.iter().map(|b| b[1]))
+        .with_color(LAW)
+        .with_stroke_width(2.0)
+        .with_legend(format!("exponent {:.3}", laws.params.exponent));
+    let optima = ScatterPlot::new().with_data(used).with_color(OPTIMUM).with_marker(MarkerShape::Star).with_size(6.0);
+    let plots = vec![Plot::Line(line), Plot::Scatter(optima.with_legend("optimum"))];
+    let layout = Layout::auto_from_plots(&plots).with_log_scale().with_title(format!("95 %: {low:.3} to {high:.3}"));
+    let layout = layout.with_x_label("compute, FLOPs").with_y_label(format!("optimal parameters ({})", fit.convention));
+    (plots, layout.with_tick_format(TickFormat::Sci))
+}
+
+/// The colour of budget `i` of `n`.
+fn ramp(i: usize, n: usize) -> String {
+    let place = i as f64 / (n.max(2) - 1) as f64 * (RAMP.len() - 1) as f64;
+    let below = (place as usize).min(RAMP.len() - 2);
+    let share = place - below as f64;
+    let mix = |c: usize| {
+        let (a, b) = (f64::from(RAMP[below][c]), f64::from(RAMP[below + 1][c]));
+        (a + share * (b - a)).round() as u8
+    };
+    format!("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_go_from_one_end_to_the_other() {
+        assert_eq!([ramp(0, 12), ramp(11, 12), ramp(0, 1)], ["#440154", "#d67800", "#440154"]);
+    }
+}
