@@ -2,13 +2,15 @@
 """Times a cohort's training step in PyTorch on a GPU: runs stacked by torch.func.vmap, AdamW written out, f32 without TF32; or one
 square product."""
 
+from functools import partial
+
 import common
 
 ARGS = common.gpu_arguments(__doc__, ["eager", "compile", "product"])
 
 try:
     import torch
-    import torch.nn.functional as F
+    import torch_model
 except ImportError as why:
     common.absent(f"torch: {why}")
 if not torch.cuda.is_available():
@@ -17,22 +19,6 @@ if not torch.cuda.is_available():
 VERSIONS = {"torch": torch.__version__, "torch's CUDA": torch.version.cuda}
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.set_default_device("cuda")
-
-
-class Ops:
-    @staticmethod
-    def layer_norm(x, gamma, beta):
-        return F.layer_norm(x, x.shape[-1:], gamma, beta, common.LN_EPS)
-
-    @staticmethod
-    def gelu(x):
-        return F.gelu(x, approximate="tanh")
-
-    @staticmethod
-    def attention(qkv):
-        """[B,T,3,H,D] to [B,T,H,D]."""
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
 def stacked_step():
@@ -49,11 +35,7 @@ def stacked_step():
     second = {name: torch.zeros_like(p) for name, p in params.items()}
     batches = torch.randint(ARGS.vocab, (8, 2, ARGS.cohort, ARGS.batch, ARGS.seq))
 
-    def loss_of(p, inputs, targets):
-        scores = common.logits(ARGS, p, inputs, Ops)
-        return F.cross_entropy(scores.view(-1, ARGS.vocab), targets.flatten())
-
-    both = torch.func.vmap(torch.func.grad_and_value(loss_of))
+    both = torch.func.vmap(torch.func.grad_and_value(partial(torch_model.loss_of, ARGS)))
 
     def update(params, first, second, rate, correction, inputs, targets):
         grads, losses = both(params, inputs, targets)

@@ -165,6 +165,14 @@ struct Kernel {
     shared_bytes: u32,
 }
 
+impl Kernel {
+    fn attribute(&self, attribute: FunctionAttribute) -> Result<u32, CudaError> {
+        // SAFETY: a function of a loaded module.
+        let value = unsafe { result::function::get_function_attribute(self.function, attribute) };
+        Ok(u32::try_from(said("cuFuncGetAttribute", value)?).unwrap_or(0))
+    }
+}
+
 /// What a kernel takes of a multiprocessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
@@ -200,7 +208,10 @@ impl GpuExec {
             let c_name = CString::new(name).expect("a C identifier");
             // SAFETY: a module that is loaded until this is dropped.
             let function = said("cuModuleGetFunction", unsafe { result::module::get_function(module, c_name) })?;
-            self.kernels.insert(name.to_string(), Kernel { function, shared_bytes: SHARED_BYTES });
+            let kernel = Kernel { function, shared_bytes: SHARED_BYTES };
+            // Asked for a number, the driver loads the kernel now and not while a list is recorded.
+            kernel.attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?;
+            self.kernels.insert(name.to_string(), kernel);
         }
         Ok(())
     }
@@ -211,15 +222,10 @@ impl GpuExec {
     /// The driver's words.
     pub fn footprints(&self) -> Result<BTreeMap<String, Footprint>, CudaError> {
         self.gpu.enter()?;
-        let of = |kernel: &Kernel, attribute| {
-            // SAFETY: a function of a loaded module.
-            let value = unsafe { result::function::get_function_attribute(kernel.function, attribute) };
-            Ok::<u32, CudaError>(u32::try_from(said("cuFuncGetAttribute", value)?).unwrap_or(0))
-        };
         let footprint = |kernel: &Kernel| {
             Ok(Footprint {
-                registers: of(kernel, FunctionAttribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
-                local_bytes: of(kernel, FunctionAttribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
+                registers: kernel.attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+                local_bytes: kernel.attribute(FunctionAttribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
             })
         };
         self.kernels.iter().map(|(name, kernel)| Ok((name.clone(), footprint(kernel)?))).collect()

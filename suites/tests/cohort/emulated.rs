@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "the kernels' own tests use all of it")]
 #[path = "../../../kernels/tests/cuda/emulator/mod.rs"]
 mod emulator;
-#[expect(dead_code, unreachable_pub, reason = "it is also a crate")]
+#[expect(unreachable_pub, reason = "it is also a crate")]
 #[path = "../../../tests/support/lib.rs"]
 mod support;
 
