@@ -306,7 +306,10 @@ impl Cohort {
             member.measured(|digest| {
                 let Some(Net { compiled, session, .. }) = &net else { return Ok(()) };
                 let params = compiled.program.graph().params();
-                params.into_iter().try_for_each(|p| Ok(digest.param(&session.read(Place::Tensor(p), r)?)))
+                for p in params {
+                    digest.param(&session.read(Place::Tensor(p), r)?);
+                }
+                Ok(())
             })
         });
         measured.collect()
