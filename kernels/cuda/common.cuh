@@ -27,7 +27,26 @@ struct Batched {
     u64 run_stride, outer_stride, inner_stride;
 };
 
+// States of an update.
+struct States {
+    Operand at[8];
+};
+
+// A run's number, or one for all where the operand is absent.
+struct Scalar {
+    Operand operand;
+    float number;
+    u32 unused;
+};
+
+struct Scalars {
+    Scalar at[32];
+};
+
 __device__ __forceinline__ float* of(const Operand& o, u32 run) { return o.at + run * o.run_stride; }
+__device__ __forceinline__ float scalar(const Scalar& s, u32 run) {
+    return s.operand.at ? *of(s.operand, run) : s.number;
+}
 __device__ __forceinline__ const u32* words_of(const Operand& o, u32 run) {
     return (const u32*)o.at + run * o.run_stride;
 }

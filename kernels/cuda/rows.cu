@@ -43,6 +43,16 @@ extern "C" __global__ void __launch_bounds__(128) layer_norm_dx(NormDx k) {
     }
 }
 
+extern "C" __global__ void __launch_bounds__(128) row_sum(Columns k) {
+    u32 run, row, lane;
+    if (!has_row(k.active, k.rows, run, row, lane)) return;
+    const float* x = of(k.x, run) + (u64)row * k.width;
+    float sum = 0.0f;
+    for (u32 j = lane; j < k.width; j += LANES) sum = add(sum, x[j]);
+    sum = fold(sum);
+    if (lane == 0) of(k.out, run)[row] = sum;
+}
+
 // Terms of row `row` of T x T scores: all, or those up to the row itself.
 __device__ __forceinline__ u32 visible(u32 row, u32 width, u32 causal) { return causal ? row % width + 1 : width; }
 

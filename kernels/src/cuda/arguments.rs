@@ -36,6 +36,36 @@ impl From<Operand> for Batched {
     }
 }
 
+/// States of an update, the absent ones last.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct States(pub(super) [Operand; 8]);
+
+/// A scalar of an update: a run's own, or one number for all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scalar {
+    operand: Operand,
+    number: f32,
+    unused: u32,
+}
+
+impl Scalar {
+    /// Each run's is the first element of `operand`.
+    pub const fn at(operand: Operand) -> Self {
+        Self { operand, number: 0.0, unused: 0 }
+    }
+    /// The same for all runs.
+    pub const fn number(number: f32) -> Self {
+        Self { operand: Operand::ABSENT, number, unused: 0 }
+    }
+}
+
+/// Scalars of an update, in its order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scalars(pub(super) [Scalar; 32]);
+
 /// A type that has a counterpart of the same layout in C++.
 trait InC {
     /// The counterpart's name.
@@ -47,6 +77,12 @@ impl InC for Operand {
 }
 impl InC for Batched {
     const NAME: &'static str = "Batched";
+}
+impl InC for States {
+    const NAME: &'static str = "States";
+}
+impl InC for Scalars {
+    const NAME: &'static str = "Scalars";
 }
 impl InC for DeviceAddress {
     const NAME: &'static str = "const u32*";
@@ -132,7 +168,7 @@ structures! {
         x: Operand, mean: Operand, rstd: Operand, dy: Operand, dgamma: Operand, dbeta: Operand,
         active: DeviceAddress, rows: u32, width: u32,
     }
-    /// Column sums.
+    /// Sums of columns or rows.
     Columns { x: Operand, out: Operand, active: DeviceAddress, rows: u32, width: u32 }
     /// Sums of a whole buffer.
     Sum { x: Operand, out: Operand, active: DeviceAddress, count: u32, divisor: f32, root: u32, unused: u32 }
@@ -155,9 +191,9 @@ structures! {
         a: Batched, b: Batched, c: Batched, residual: Batched, bias: Operand, active: DeviceAddress,
         m: u32, n: u32, k: u32, lda: u32, ldb: u32, ldc: u32, k_range: u32, up_to_row: u32, start: u32, inner: u32,
     }
-    /// Optimizer steps. State s begins `state_stride`·s elements after the first.
+    /// Update expressions. The norm is read where the gradient is clipped.
     Update {
-        param: Operand, grad: Operand, states: Operand, norm: Operand, scalars: Operand, active: DeviceAddress,
-        state_stride: u64, count: u32, clip: f32, clips: u32, unused: u32,
+        param: Operand, grad: Operand, norm: Operand, states: States, scalars: Scalars, active: DeviceAddress,
+        count: u32, clip: f32, clips: u32, unused: u32,
     }
 }

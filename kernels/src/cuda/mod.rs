@@ -18,7 +18,7 @@ mod session;
 pub mod sources;
 mod update;
 
-pub use arguments::Operand;
+pub use arguments::{Operand, Scalar};
 pub use device::{Cuda, CudaReplay};
 pub use exec::{CudaError, DeviceAddress, Exec, Launch};
 pub use session::{CudaSession, device_bytes};

@@ -1,19 +1,9 @@
 //! A program's entries as lists of launches, made once: whatever changes from step to step lies in device memory.
 
-use super::launch::{self, Begin, Cohort, EntropyGradient, Randomness, block_count};
-use super::{DeviceAddress, Launch, Operand};
-use crate::graph::{Op, Program, Slot, Step};
+use super::launch::{self, Begin, Cohort, EntropyGradient, Randomness, UpdateOperands, block_count};
+use super::{DeviceAddress, Launch, Operand, Scalar};
+use crate::graph::{Op, Program, ScalarSource, Slot, Step};
 use crate::ops::{CrossEntropy, MatMul};
-
-/// An op of the program that has no kernel here.
-pub(super) fn unknown_op(program: &Program) -> Option<&'static str> {
-    let of_step = |step: &Step| match &step.op {
-        Op::Map { .. } => Some("map (an optimizer that works tensor by tensor)"),
-        Op::RowSum => Some("row sum"),
-        _ => None,
-    };
-    program.entries.iter().flat_map(|e| &e.steps).find_map(of_step)
-}
 
 /// Where a program's memory lies on a device.
 pub(super) struct Layout<'p> {
@@ -39,10 +29,19 @@ pub(super) fn scratch_len(program: &Program) -> usize {
     program.entries.iter().flat_map(|e| &e.steps).map(of_step).max().unwrap_or(0)
 }
 
-/// Host scalars of the program's updates, at most.
+/// How many host scalars there must be for this one.
+fn host_scalars(source: &ScalarSource) -> usize {
+    match source {
+        ScalarSource::Host(i) => i + 1,
+        ScalarSource::Input(_) | ScalarSource::Number(_) => 0,
+    }
+}
+
+/// Host scalars that the program's updates read, at most.
 pub(super) fn scalar_count(program: &Program) -> usize {
     let of_step = |step: &Step| match &step.op {
         Op::Update { expr, .. } => expr.scalars.len(),
+        Op::Map { scalars, .. } => scalars.iter().map(host_scalars).max().unwrap_or(0),
         _ => 0,
     };
     program.entries.iter().flat_map(|e| &e.steps).map(of_step).max().unwrap_or(0)
@@ -108,16 +107,48 @@ impl Layout<'_> {
                 launch::sum_squares(cohort, self.program.flat_len, true, operands).into()
             }
             Op::Ema { rate } => vec![launch::ema(cohort, count, *rate as f32, o.input(1), o.output(0))],
-            Op::Map { .. } | Op::RowSum => unreachable!("refused before anything is placed"),
-            Op::Update { expr, clip } => {
-                let p = self.program;
-                let flat = [self.flat(p.param_base), self.flat(p.grad_base), self.flat(p.state_base)];
-                let [param, grad, states] = flat;
-                let operands = [param, grad, states, o.input(0), self.scalars];
-                let clip = clip.map(|c| c as f32);
-                vec![launch::update(cohort, p.flat_len, expr, clip, p.runs * p.flat_len, operands)]
+            Op::RowSum => {
+                let width = step.inputs[0].width;
+                vec![launch::row_sum(cohort, [step.inputs[0].len / width, width], o.input(0), o.output(0))]
             }
+            Op::Map { .. } => vec![self.map(step)],
+            Op::Update { .. } => vec![self.update(step)],
         }
+    }
+
+    /// Host scalar `i` of each run.
+    fn host_scalar(&self, i: usize) -> Scalar {
+        Scalar::at(self.scalars.offset(i))
+    }
+
+    /// An optimizer's step on the flat parameters.
+    fn update(&self, step: &Step) -> Launch {
+        let Op::Update { expr, clip } = &step.op else { unreachable!("not an update") };
+        let (p, o) = (self.program, Operands { layout: self, step });
+        let states: Vec<_> = (0..expr.states).map(|s| self.flat(p.state_base + s * p.runs * p.flat_len)).collect();
+        let scalars: Vec<_> = (0..expr.scalars.len()).map(|i| self.host_scalar(i)).collect();
+        let (param, grad, norm) = (self.flat(p.param_base), self.flat(p.grad_base), o.input(0));
+        let operands = UpdateOperands { param, grad, norm, states: &states, scalars: &scalars };
+        launch::update(&self.cohort, p.flat_len, expr, clip.map(|c| c as f32), operands)
+    }
+
+    /// One stage of an optimizer on one tensor.
+    fn map(&self, step: &Step) -> Launch {
+        let Op::Map { expr, scalars, clip } = &step.op else { unreachable!("not a map") };
+        let o = Operands { layout: self, step };
+        let states: Vec<_> = (0..expr.states).map(|s| o.output(1 + s)).collect();
+        let scalars: Vec<_> = scalars
+            .iter()
+            .map(|source| match *source {
+                ScalarSource::Host(i) => self.host_scalar(i),
+                ScalarSource::Input(i) => Scalar::at(o.input(i)),
+                ScalarSource::Number(x) => Scalar::number(x as f32),
+            })
+            .collect();
+        let norm = if clip.is_some() { o.input(1) } else { Operand::ABSENT };
+        let operands =
+            UpdateOperands { param: o.output(0), grad: o.input(0), norm, states: &states, scalars: &scalars };
+        launch::update(&self.cohort, step.outputs[0].len, expr, clip.map(|c| c as f32), operands)
     }
 
     /// The products of a linear layer, forward and backward.

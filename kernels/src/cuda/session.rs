@@ -2,7 +2,7 @@
 //! [`crate::graph::Session`]; what lies on the device is copied.
 
 use super::control::Control;
-use super::program::{Layout, scalar_count, scratch_len, unknown_op};
+use super::program::{Layout, scalar_count, scratch_len};
 use super::{CudaError, DeviceAddress, Exec, Launch, Operand};
 use crate::graph::{EntryId, Op, Program, Slot, Step, TensorId};
 use std::ops::Range;
@@ -34,11 +34,8 @@ impl<E: Exec> CudaSession<E> {
     /// Zeroed memory for the program on `exec`, which has the kernels of [`super::Sources::of`] this program.
     ///
     /// # Errors
-    /// No memory, or an op without a kernel.
+    /// No memory.
     pub fn new(program: Arc<Program>, mut exec: E) -> Result<Self, CudaError> {
-        if let Some(op) = unknown_op(&program) {
-            return Err(CudaError::Launch { kernel: op.into(), what: "the cuda device has none yet".into() });
-        }
         let control = Control::new(program.runs, scalar_count(&program));
         let scratch_len = scratch_len(&program);
         let sizes = [program.arena_len, program.tokens_len, control.words().len(), program.runs * scratch_len];

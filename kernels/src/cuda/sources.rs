@@ -72,7 +72,7 @@ impl Sources {
     /// What a program's entries need.
     pub fn of(program: &Program) -> Self {
         let updates = program.graph().nodes().iter().filter_map(|node| match &node.op {
-            Op::Update { expr, .. } => Some(expr),
+            Op::Update { expr, .. } | Op::Map { expr, .. } => Some(expr),
             _ => None,
         });
         Self::new(updates)

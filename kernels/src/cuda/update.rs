@@ -21,11 +21,11 @@ pub(super) fn kernel(expr: &UpdateExpr) -> String {
 
 fn body(expr: &UpdateExpr) -> String {
     let mut text = String::from(
-        "    float *param = of(k.param, run) + i, norm = *of(k.norm, run), grad = of(k.grad, run)[i];
+        "    float *param = of(k.param, run) + i, grad = of(k.grad, run)[i], norm = k.clips ? *of(k.norm, run) : 0.0f;
     if (k.clips && norm > k.clip) grad = mul(grad, quotient(k.clip, norm));\n",
     );
     for s in 0..expr.states {
-        writeln!(text, "    float* state{s} = of(k.states, run) + {s} * k.state_stride + i;").expect("a string grows");
+        writeln!(text, "    float* state{s} = of(k.states.at[{s}], run) + i;").expect("a string grows");
     }
     for (at, instr) in expr.code.iter().enumerate() {
         writeln!(text, "    float r{at} = {};", value(instr)).expect("a string grows");
@@ -47,7 +47,7 @@ fn value(instr: &Instr) -> String {
         Instr::Param => "*param".into(),
         Instr::Grad => "grad".into(),
         Instr::State(s) => format!("*state{s}"),
-        Instr::Scalar(s) => format!("of(k.scalars, run)[{s}]"),
+        Instr::Scalar(s) => format!("scalar(k.scalars.at[{s}], run)"),
         Instr::Const(x) => literal(x),
         Instr::Add(a, b) => two("add", a, b),
         Instr::Sub(a, b) => two("sub", a, b),

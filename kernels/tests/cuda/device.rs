@@ -4,8 +4,8 @@
 //! end where memory ends.
 
 use crate::emulator::{Emulator, Order};
-use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge};
-use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Sources};
+use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge, UpdateOperands};
+use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Scalar, Sources};
 use preheat_kernels::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use preheat_kernels::update::UpdateExpr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -333,15 +333,19 @@ impl Ops<f32> for Device {
             // The kernel divides the largest norm by the norm: with 1 as the norm the quotient is the scale.
             assert!(grad_scale.is_none_or(|s| s < 1.0), "a gradient is clipped where its norm is larger");
             let (to, grad) = (call.numbers(param), call.numbers(grad));
-            let (norm, scalars) = (call.numbers(&[1.0]), call.numbers(scalars));
+            let (norm, scalars_at) = (call.numbers(&[1.0]), call.numbers(scalars));
             let n = param.len();
             // State s of run r at (s·runs + r)·n, as a program lays them out.
             let kept: Vec<_> =
                 states.iter().flat_map(|s| vec![f32::from_bits(UNTOUCHED); n].into_iter().chain(s.to_vec())).collect();
             let kept_at = call.words(&kept.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
             let state = |s: usize| Operand { at: kept_at, run_stride: n as u64 }.offset(2 * n * s);
-            let operands = [to, grad, state(0), norm, scalars];
-            call.launch(&[launch::update(&call.cohort, n, expr, grad_scale, 2 * n, operands)]);
+            // The first as one number for all runs.
+            let at = |(i, x): (usize, &f32)| if i == 0 { Scalar::number(*x) } else { Scalar::at(scalars_at.offset(i)) };
+            let scalars: Vec<_> = scalars.iter().enumerate().map(at).collect();
+            let states_at: Vec<_> = (0..states.len()).map(state).collect();
+            let operands = UpdateOperands { param: to, grad, norm, states: &states_at, scalars: &scalars };
+            call.launch(&[launch::update(&call.cohort, n, expr, grad_scale, operands)]);
             call.read(to, param);
             for (s, out) in states.iter_mut().enumerate() {
                 call.read(state(s), out);

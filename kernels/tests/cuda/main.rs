@@ -21,6 +21,7 @@ mod matmul;
 mod model;
 mod planted;
 mod session;
+mod stages;
 mod support;
 mod update;
 

@@ -216,8 +216,13 @@ impl<E: Exec> Driven for CudaSession<E> {
 
 /// The CPU's session of a model.
 pub(crate) fn on_cpu(model: &Model) -> Session<f32, Cpu> {
+    on_cpu_program(&model.program)
+}
+
+/// The CPU's session of a program.
+pub(crate) fn on_cpu_program(program: &Arc<Program>) -> Session<f32, Cpu> {
     let simd = Simd::available().into_iter().next_back().expect("every machine has one");
-    Session::new(Arc::clone(&model.program), Cpu::new(simd))
+    Session::new(Arc::clone(program), Cpu::new(simd))
 }
 
 impl Model {

@@ -1,7 +1,7 @@
 //! A thread an element: pointwise ops, dropout, embeddings, optimizer steps.
 
 use super::{Cohort, word};
-use crate::cuda::arguments::{Dropout, Embedding, EmbeddingBackward, Pointwise, Update};
+use crate::cuda::arguments::{Dropout, Embedding, EmbeddingBackward, Pointwise, Scalar, Scalars, States, Update};
 use crate::cuda::update::kernel_name;
 use crate::cuda::{DeviceAddress, Launch, Operand};
 use crate::ops::Activation;
@@ -115,24 +115,36 @@ pub fn embedding_backward(
     launch
 }
 
-/// One optimizer step over `count` elements. `states` is the first state, the others follow `state_stride` elements
-/// apart; `norm` is compared with `clip`. Operands in the order param, grad, states, norm, scalars.
-pub fn update(
-    cohort: &Cohort,
-    count: usize,
-    expr: &UpdateExpr,
-    clip: Option<f32>,
-    state_stride: usize,
-    [param, grad, states, norm, scalars]: [Operand; 5],
-) -> Launch {
+/// Operands of [`update`].
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateOperands<'a> {
+    /// Changed in place.
+    pub param: Operand,
+    /// The gradient.
+    pub grad: Operand,
+    /// Its norm; read where it is clipped.
+    pub norm: Operand,
+    /// Changed in place, at most 8.
+    pub states: &'a [Operand],
+    /// In the expression's order, at most 32.
+    pub scalars: &'a [Scalar],
+}
+
+/// `expr` over `count` elements, the gradient clipped to `clip` by its norm.
+///
+/// # Panics
+/// Where there are more states or scalars than a kernel takes.
+pub fn update(cohort: &Cohort, count: usize, expr: &UpdateExpr, clip: Option<f32>, o: UpdateOperands<'_>) -> Launch {
+    let (mut states, mut scalars) = ([Operand::ABSENT; 8], [Scalar::number(0.0); 32]);
+    states[..o.states.len()].copy_from_slice(o.states);
+    scalars[..o.scalars.len()].copy_from_slice(o.scalars);
     let args = Update {
-        param,
-        grad,
-        states,
-        norm,
-        scalars,
+        param: o.param,
+        grad: o.grad,
+        norm: o.norm,
+        states: States(states),
+        scalars: Scalars(scalars),
         active: cohort.active,
-        state_stride: state_stride as u64,
         count: word(count),
         clip: clip.unwrap_or(0.0),
         clips: u32::from(clip.is_some()),

@@ -53,6 +53,12 @@ pub fn column_sum(cohort: &Cohort, [rows, width]: [usize; 2], x: Operand, out: O
     cohort.launch("column_sum", [blocks, 1], COLUMNS * LANES, PARTIAL_BYTES, args)
 }
 
+/// out\[i\] = Σ_j x\[i,j\].
+pub fn row_sum(cohort: &Cohort, [rows, width]: [usize; 2], x: Operand, out: Operand) -> Launch {
+    let args = Columns { x, out, active: cohort.active, rows: word(rows), width: word(width) };
+    cohort.rows("row_sum", rows, args)
+}
+
 /// losses and lse from logits and targets.
 pub fn cross_entropy(cohort: &Cohort, shape: &CrossEntropy, [logits, targets, losses, lse]: [Operand; 4]) -> Launch {
     let (on, off) = loss_weights(shape);
