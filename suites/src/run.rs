@@ -62,6 +62,11 @@ impl fmt::Display for RunId {
 }
 
 impl Run {
+    /// Whether it starts from another run's checkpoint with that one's optimizer state.
+    pub const fn takes_optimizer_state(&self) -> bool {
+        matches!(self.start, Start::Checkpoint { optimizer_state: true, .. })
+    }
+
     /// The text that identifies the run: one `key: value` line each, in a fixed order.
     pub fn canonical(&self) -> String {
         let Self { recipe, seed, data_seed, start } = self;

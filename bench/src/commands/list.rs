@@ -175,11 +175,8 @@ pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) 
                 continue;
             }
             let one = || -> Result<(), String> {
-                let mut training = session.trainers().start(&planned.run, None)?;
-                if !training.is_done() {
-                    training.advance();
-                }
-                Ok(())
+                let mut training = session.trainers().start(&[(&planned.run, None)])?;
+                training.advance()
             };
             let done = catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(|_| Err("panicked".into()));
             if let Err(why) = done {

@@ -1,10 +1,11 @@
 //! `preheat perf`: speed.
 
 use super::bench::out;
-use crate::cli::DeviceArg;
+use crate::cli::{DeviceArg, place};
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, device};
 use crate::perf::against::{self, AgainstReport, AgainstRow};
+use crate::perf::cohort::{self, CohortReport, ProductReport};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
 use crate::perf::ops::{self, OpRow, OpsReport};
@@ -58,6 +59,49 @@ pub enum What {
     Step(StepArgs),
     /// Time matrix products against the peak of the core, and against the `gemm` crate where it was built in.
     Gemm(GemmArgs),
+    /// Time the training step of a cohort of one shape, on a cpu or on cuda.
+    Cohort(CohortArgs),
+    /// Time one square matrix product in exact math, on a cpu or on cuda.
+    Product(ProductArgs),
+}
+
+/// `preheat perf cohort`.
+#[derive(Clone, Debug, Args)]
+pub struct CohortArgs {
+    /// The shape.
+    #[command(flatten)]
+    pub shape: StepShape,
+    /// Runs together.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cohort: u16,
+    /// Where and how long.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `preheat perf product`.
+#[derive(Clone, Debug, Args)]
+pub struct ProductArgs {
+    /// Rows, columns and terms.
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub size: u16,
+    /// Where and how long.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// Where and how long something is timed.
+#[derive(Clone, Debug, Args)]
+pub struct OnArgs {
+    /// Where numbers are computed.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: DeviceArg,
+    /// For so long, in seconds.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    pub seconds: f64,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PerfFormat,
 }
 
 /// `preheat perf gemm`.
@@ -133,6 +177,8 @@ pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
     match (&args.what, &args.table.against, &args.table.base) {
         (Some(What::Step(args)), ..) => step(args),
         (Some(What::Gemm(args)), ..) => gemm(args),
+        (Some(What::Cohort(args)), ..) => cohort(args),
+        (Some(What::Product(args)), ..) => product(args),
         (None, None, _) => table(&args.table),
         (None, Some(name), Some(base)) => against(&args.table, name, base),
         (None, Some(name), None) => Err(Failure::usage(format!(
@@ -143,7 +189,7 @@ pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
 
 /// Every shape for a moment.
 fn table(args: &TableArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let measured = against::shapes().into_iter().map(|(name, shape)| {
         let report = measure(&shape, cpu, Budget::Seconds(TABLE_SECONDS))?;
         Ok(Named { name, report })
@@ -222,7 +268,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn step(args: &StepArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let budget = args.steps.map_or(Budget::Seconds(args.seconds), Budget::Steps);
     let waited = if args.ops {
         let report = ops::measure(&args.shape, cpu, budget)?;
@@ -249,8 +295,35 @@ fn warn_of(waited: f64) {
     }
 }
 
+fn cohort(args: &CohortArgs) -> Result<Exit, Failure> {
+    let OnArgs { device, seconds, format } = args.on;
+    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let report = cohort::measure(&args.shape, &chosen, args.cohort.into(), Budget::Seconds(seconds))?;
+    print(format, &report, || {
+        let CohortReport { device, cohort, median_ms, tokens_per_s, gflops, .. } = &report;
+        let header = ["shape", "device", "runs", "ms a step", "tokens/s", "GFLOP/s"].map(String::from).to_vec();
+        let numbers =
+            [cohort.to_string(), format!("{median_ms:.3}"), format!("{tokens_per_s:.0}"), format!("{gflops:.1}")];
+        let row = [report.shape.to_string(), (*device).into()].into_iter().chain(numbers).collect();
+        vec![header, row]
+    })?;
+    Ok(Exit::Golden)
+}
+
+fn product(args: &ProductArgs) -> Result<Exit, Failure> {
+    let OnArgs { device, seconds, format } = args.on;
+    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let report = cohort::product(&chosen, args.size.into(), Budget::Seconds(seconds))?;
+    print(format, &report, || {
+        let ProductReport { device, size, median_ms, gflops, .. } = &report;
+        let header = ["M = N = K", "device", "ms", "GFLOP/s"].map(String::from).to_vec();
+        vec![header, vec![size.to_string(), (*device).into(), format!("{median_ms:.3}"), format!("{gflops:.1}")]]
+    })?;
+    Ok(Exit::Golden)
+}
+
 fn gemm(args: &GemmArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let report = gemm::measure(cpu, args.rounds.into())?;
     print(args.format, &report, || gemm_rows(&report))?;
     if args.format != PerfFormat::Json {

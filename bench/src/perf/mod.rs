@@ -5,6 +5,7 @@
 
 pub mod against;
 pub mod clock;
+pub mod cohort;
 pub mod gemm;
 pub mod jobs;
 pub mod ops;

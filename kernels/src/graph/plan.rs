@@ -2,6 +2,7 @@
 
 use super::{Graph, Node, Op, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Elements that keep every tensor and every run on a 64-byte boundary.
 const ALIGN: usize = 16;
@@ -120,9 +121,34 @@ impl Program {
     pub fn gemm_flops(&self, entry: EntryId) -> u64 {
         self.entries[entry.0].gemm_flops
     }
+    /// Elements of one run's flat parameter buffer, padding included.
+    pub fn flat_len(&self) -> usize {
+        self.flat_len
+    }
+    /// Where a parameter lies in the flat parameter buffer, and its states in theirs.
+    ///
+    /// # Panics
+    /// If `param` is no parameter.
+    pub fn flat_range(&self, param: TensorId) -> Range<usize> {
+        assert!(self.graph.params().any(|p| p == param), "{} is no parameter", self.graph.tensor(param).name);
+        let slot = self.fixed[&param];
+        let start = slot.offset - self.param_base;
+        start..start + slot.len
+    }
     /// State buffers of the optimizer.
     pub fn optimizer_states(&self) -> usize {
         self.optimizer_states
+    }
+
+    /// Where a tensor may be read or written between entries, or a root of `entry` after it ran.
+    ///
+    /// # Panics
+    /// Where it is not kept.
+    pub(crate) fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
+        let kept = entry.and_then(|e| self.entries[e.0].kept.get(&id));
+        *kept
+            .or_else(|| self.fixed.get(&id))
+            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.graph.tensor(id).name))
     }
 
     fn place_fixed(&mut self) {

@@ -1,13 +1,18 @@
 //! Training: the pure step loop over a graph. No files, no clocks, no threads.
 
 mod checkpoint;
+mod cohort;
 mod compile;
 mod digest;
+mod member;
 pub mod metrics;
+mod net;
 mod probe;
 mod trainer;
 mod view;
 
+pub use cohort::{Cohort, StartError, program, shape};
+use compile::initial;
 pub use compile::{Compiled, initialise};
 pub use trainer::{Progress, Trainer};
 pub use view::Named;
