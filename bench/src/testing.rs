@@ -4,7 +4,7 @@ use crate::lab::carry::{Sizes, Staged, Suite};
 use crate::lab::progress::Progress;
 use crate::lab::work::{Training, Work};
 use crate::results::{About, SuiteResult};
-use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
+use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Sweep, Swept, Tier, Verdict};
 use preheat_suites::definition::Column;
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::record::{Measured, Observation, Outcome};
@@ -65,6 +65,7 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
                 at: At::EachBest,
             },
             expect: Expect::Above(0.0),
+            sweep: (i == 0).then(|| "task.shift".to_string()),
         };
         let none = verdict == Verdict::Inconclusive;
         let judged = Judged {
@@ -77,10 +78,29 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
             level: (!none).then_some(0.025),
             n: 3,
             at: (i == 1).then(|| "schedule.peak_lr=0.003".to_string()),
+            sweep: (i == 0).then(sweep),
         };
         (claim, judged)
     });
     made.unzip()
+}
+
+/// The same verdict at one value, another at the next, no data at the last.
+fn sweep() -> Sweep {
+    let at = |value, verdict, effect: Option<f64>| Swept {
+        value: Scalar::Real(value),
+        verdict,
+        why: effect.is_none().then(|| "no data: no runs of sweep/post-ln task.shift=0.8".to_string()),
+        effect,
+        interval: effect.map(|x| [x - 0.25, x + 0.25]),
+        n: 3,
+    };
+    let others = vec![
+        at(0.2, Verdict::Reproduced, Some(0.375)),
+        at(0.6, Verdict::Refuted, Some(-0.5)),
+        at(0.8, Verdict::Inconclusive, None),
+    ];
+    Sweep { axis: "task.shift".into(), value: Scalar::Real(0.4), others }
 }
 
 /// The result of the suite `demo`.

@@ -140,7 +140,7 @@ fn checkpoint(
     store: &Store,
     conditions: &Conditions,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let Start::Checkpoint { run: source, step } = &run.start else { return Ok(None) };
+    let Start::Checkpoint { run: source, step, .. } = &run.start else { return Ok(None) };
     let warn = |line: &str| eprintln!("preheat: {line}");
     let bytes = candidates.by_id(source).and_then(|source| store.kept(&key(source, conditions), *step, &warn));
     let missing = || {

@@ -15,7 +15,6 @@ use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
 use preheat_suites::plan::Planned;
 use preheat_suites::run::{Run, RunId};
-use preheat_suites::train::run_flops;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -113,7 +112,7 @@ fn row(
         }
         if seen.insert(planned.run.id()) {
             let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
-            total += run_flops(&planned.run.recipe.train, step);
+            total += session.trainers().run_flops(&planned.run).map_err(Failure::usage)?;
             expected += work(&planned.run, step);
             runs += 1;
         }

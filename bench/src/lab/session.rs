@@ -106,7 +106,7 @@ impl Session {
 
     /// FLOPs of a whole run, by which shards are dealt.
     pub fn run_flops(&self, run: &Run) -> f64 {
-        preheat_suites::train::run_flops(&run.recipe.train, self.trainers.step_flops(run).unwrap_or(0.0))
+        self.trainers.run_flops(run).unwrap_or(0.0)
     }
 
     fn with_workers<T>(&self, suites: &[Suite], f: impl FnOnce(&Workers<'_>) -> T) -> Result<T, Failure> {

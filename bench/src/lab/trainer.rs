@@ -8,9 +8,9 @@ use preheat_kernels::cpu::Cpu;
 use preheat_suites::models::MODELS;
 use preheat_suites::record::Measured;
 use preheat_suites::registry::{Invalid, build};
-use preheat_suites::run::Run;
+use preheat_suites::run::{Run, Start};
 use preheat_suites::tasks::Task;
-use preheat_suites::train::Trainer;
+use preheat_suites::train::{Trainer, run_flops};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -43,7 +43,7 @@ impl Trainers {
         Ok(task)
     }
 
-    /// A run at its start: fresh, or at the parameters of `from`, another run's checkpoint.
+    /// A run at its start: fresh, or at `from`, another run's checkpoint, of which it takes what its start says.
     ///
     /// # Errors
     /// One line: data, recipe or checkpoint do not fit.
@@ -51,8 +51,8 @@ impl Trainers {
         let task = self.task(run).map_err(|e| e.to_string())?;
         let mut trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
         if let Some(bytes) = from {
-            // Parameters only: the new run's optimizer may be another one, so its moments start at zero.
-            trainer.start_from(bytes, false)?;
+            let optimizer_state = matches!(run.start, Start::Checkpoint { optimizer_state: true, .. });
+            trainer.start_from(bytes, optimizer_state)?;
         }
         Ok(trainer)
     }
@@ -65,6 +65,16 @@ impl Trainers {
         let task = self.task(run)?;
         let model = build("model", MODELS, &run.recipe.model)?;
         Ok(model.step_flops(run.recipe.train.size("batch"), task.vocab(), task.seq()))
+    }
+
+    /// FLOPs of a whole run: its steps, evaluations and probes.
+    ///
+    /// # Errors
+    /// A recipe that cannot be built.
+    pub fn run_flops(&self, run: &Run) -> Result<f64, Invalid> {
+        // The task's own validation set, and those beside it.
+        let sets = 1 + self.task(run)?.named_sets().iter().filter(|named| named.set.is_some()).count();
+        Ok(run_flops(run, sets, self.step_flops(run)?))
     }
 
     /// Learnable parameters of a run's model.

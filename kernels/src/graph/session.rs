@@ -120,6 +120,12 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let range = self.state_range(s, r);
         &mut self.arena[range]
     }
+    /// The part of optimizer state `s` of run `r` that belongs to parameter `id`.
+    pub fn optimizer_state_of(&self, s: usize, id: TensorId, r: usize) -> &[T] {
+        let slot = self.place(id, None);
+        let start = self.state_range(s, r).start + (slot.offset - self.program.param_base);
+        &self.arena[start..start + slot.len]
+    }
     fn state_range(&self, s: usize, r: usize) -> std::ops::Range<usize> {
         assert!(s < self.program.optimizer_states, "optimizer state {s}");
         let start = self.program.state_base + (s * self.program.runs + r) * self.program.flat_len;

@@ -6,12 +6,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const MAGIC: &[u8; 8] = b"PHCKPT01";
+/// No run has as many, so that counts of steps can be added.
+const MAX_STEPS: u64 = 1 << 53;
 
 /// What a checkpoint says before its buffers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) run: RunId,
     pub(super) step: u64,
+    /// Steps that the optimizer had done before the run's first.
+    #[serde(default)]
+    pub(super) optimizer_steps: u64,
     pub(super) outcome: Option<Outcome>,
     pub(super) curves: BTreeMap<String, Vec<Point>>,
     pub(super) metrics: BTreeMap<String, f64>,
@@ -37,6 +42,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Head, &[u8]), String> {
     let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| "a truncated checkpoint")?;
     let (json, rest) = rest.split_at_checked(len).ok_or("a truncated checkpoint")?;
     let head: Head = serde_json::from_slice(json).map_err(|e| format!("a checkpoint with a broken head: {e}"))?;
+    if head.step.max(head.optimizer_steps) > MAX_STEPS {
+        return Err("a checkpoint of more steps than there can be".into());
+    }
     let needed = head.buffers.iter().try_fold(0usize, |sum, n| sum.checked_add(n.checked_mul(4)?));
     if needed != Some(rest.len()) {
         return Err("a truncated checkpoint".into());

@@ -1,7 +1,7 @@
 //! One run in progress on one device.
 
 use super::checkpoint::{self, Head};
-use super::metrics::{EVAL_CURVES, STEP_CURVES};
+use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
 use super::{Compiled, STALL_MARGIN, digest, initialise, probe};
 use crate::models::{Built, MODELS, Shape};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
@@ -9,7 +9,7 @@ use crate::record::{Measured, Outcome, Point};
 use crate::registry::{Invalid, build};
 use crate::run::Run;
 use crate::schedules::{SCHEDULES, Schedule};
-use crate::tasks::Task;
+use crate::tasks::{Task, Validation};
 use preheat_kernels::cpu::Cpu;
 use preheat_kernels::graph::{Role, Session, TensorId, Watch};
 use preheat_kernels::ops::Ops;
@@ -33,6 +33,10 @@ pub struct Trainer {
     /// `None` for a run that has nothing to train.
     pub(super) net: Option<Net>,
     step: u64,
+    /// Steps that the optimizer had done before the first: those of the run whose state it took.
+    pub(super) optimizer_steps: u64,
+    /// Curves of the task's named validation sets.
+    sets: Vec<String>,
     pub(super) outcome: Option<Outcome>,
     pub(super) curves: BTreeMap<String, Vec<Point>>,
     metrics: BTreeMap<String, f64>,
@@ -66,12 +70,15 @@ impl Trainer {
             return Err(Invalid::new("train.eval_sequences", format!("is not a multiple of batch {batch}")));
         }
         let built = model.build(&shape).map_err(|e| Invalid::new("model", e.to_string()))?;
+        let sets = task.named_sets().iter().map(|set| set_curve(set.name)).collect();
         let mut trainer = Self {
             run: run.clone(),
             task,
             device,
             net: None,
             step: 0,
+            optimizer_steps: 0,
+            sets,
             outcome: None,
             curves: BTreeMap::new(),
             metrics: BTreeMap::new(),
@@ -96,9 +103,11 @@ impl Trainer {
 
     /// Room for every point, so that a step allocates nothing.
     fn prepare_curves(&mut self) {
-        let (steps, evals) =
-            (self.steps() as usize, self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 1);
+        let steps = self.steps() as usize;
+        // Multiples of `eval_every`, the last step, the start.
+        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2;
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
+        let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
         self.curves = all.map(|(name, room)| (name.to_string(), Vec::with_capacity(room))).collect();
     }
 
@@ -141,7 +150,7 @@ impl Trainer {
         }
         let lr = schedule.lr(step, steps);
         scalars.clear();
-        optimizer.write_scalars(step, lr, scalars);
+        optimizer.write_scalars(self.optimizer_steps + step, lr, scalars);
         session.set_scalars(0, scalars.iter().map(|s| *s as f32));
         session.set_randomness(0, self.run.seed, step as u32);
         fill_tokens(session, c, |inputs, targets| self.task.batch(self.run.data_seed, step - 1, inputs, targets));
@@ -163,11 +172,10 @@ impl Trainer {
     }
 
     fn record(&mut self, curve: &str, value: f64) {
-        let point = Point { step: self.step, value: Some(value).filter(|v| v.is_finite()) };
-        self.curves.get_mut(curve).expect("a known curve").push(point);
+        push(&mut self.curves, curve, self.step, value);
     }
 
-    /// Validation loss and the norms of parameters and of the last update.
+    /// Validation losses and the norms of parameters and of the last update.
     fn evaluate(&mut self) {
         let device = self.device;
         let net = self.net.as_mut().expect("a network");
@@ -177,10 +185,20 @@ impl Trainer {
             *b = a - *b;
         }
         let update_norm = device.sum_squares(&net.before).sqrt();
-        let val_loss = validation_loss(net, &*self.task);
         self.record("param_norm", f64::from(param_norm));
         self.record("update_norm", f64::from(update_norm));
-        self.record("val_loss", val_loss);
+        self.measure_losses();
+    }
+
+    /// The loss on the validation set, and on those that the task names.
+    fn measure_losses(&mut self) {
+        let net = self.net.as_mut().expect("a network");
+        let val_loss = mean_loss(net, self.task.validation());
+        push(&mut self.curves, "val_loss", self.step, val_loss);
+        for (curve, set) in self.sets.iter().zip(self.task.named_sets()) {
+            let loss = set.set.as_ref().map_or(val_loss, |set| mean_loss(net, set));
+            push(&mut self.curves, curve, self.step, loss);
+        }
     }
 
     fn probe(&mut self, prefix: &str) {
@@ -211,6 +229,7 @@ impl Trainer {
         let head = Head {
             run: self.run.id(),
             step: self.step,
+            optimizer_steps: self.optimizer_steps,
             outcome: self.outcome.clone(),
             curves: self.curves.clone(),
             metrics: self.metrics.clone(),
@@ -230,17 +249,24 @@ impl Trainer {
         for (name, points) in head.curves {
             self.curves.get_mut(&name).ok_or("a checkpoint with an unknown curve")?.extend(points);
         }
-        (self.step, self.outcome, self.metrics) = (head.step, head.outcome, head.metrics);
+        (self.step, self.optimizer_steps) = (head.step, head.optimizer_steps);
+        (self.outcome, self.metrics) = (head.outcome, head.metrics);
         Ok(())
     }
 
-    /// Starts from another run's checkpoint: its parameters and, where `optimizer_state`, its moments; the
-    /// step counter and the curves start anew.
+    /// Starts from another run's checkpoint: its parameters and, where `optimizer_state`, its optimizer's states
+    /// and count of steps (bias corrections go on); the run's own steps and curves start anew. The losses at the start
+    /// stand in the curves at step 0.
     pub fn start_from(&mut self, bytes: &[u8], optimizer_state: bool) -> Result<(), String> {
         let (head, buffers) = checkpoint::decode(bytes)?;
         let net = self.net.as_mut().ok_or("a run without a network cannot start from a checkpoint")?;
         net.load(&head.buffers, buffers, optimizer_state)?;
+        self.optimizer_steps = if optimizer_state { head.optimizer_steps + head.step } else { 0 };
         self.metrics.clear();
+        if self.steps() > 0 {
+            self.prepare_curves();
+            self.measure_losses();
+        }
         self.probe("init");
         Ok(())
     }
@@ -269,18 +295,22 @@ impl Trainer {
 
     fn init_loss(&mut self) -> Option<(String, f64)> {
         let net = self.net.as_mut()?;
-        Some(("init.val_loss".to_string(), validation_loss(net, &*self.task)))
+        Some(("init.val_loss".to_string(), mean_loss(net, self.task.validation())))
     }
 
     /// A diverged run counts as one that learned nothing: at least the unigram entropy.
     fn final_metrics(&mut self) {
         let validation = self.task.validation();
-        let last = self.curves["val_loss"].iter().rev().find_map(|p| p.value);
         let diverged = self.outcome.is_some();
-        let val_loss = match last {
+        let last = |curve: &str, unigram_entropy: f64| match self.curves[curve].iter().rev().find_map(|p| p.value) {
             Some(v) if !diverged => v,
-            other => other.unwrap_or(0.0).max(validation.unigram_entropy),
+            other => other.unwrap_or(0.0).max(unigram_entropy),
         };
+        let val_loss = last("val_loss", validation.unigram_entropy);
+        for (curve, set) in self.sets.iter().zip(self.task.named_sets()) {
+            let set = set.set.as_ref().unwrap_or(validation);
+            self.metrics.insert(curve.clone(), last(curve, set.unigram_entropy));
+        }
         let stalled = val_loss > validation.unigram_entropy - STALL_MARGIN;
         let mut put = |name: &str, value: f64| self.metrics.insert(name.to_string(), value);
         put("val_loss", val_loss);
@@ -301,11 +331,15 @@ fn fill_tokens(session: &mut Session<f32, Cpu>, c: &Compiled, fill: impl FnOnce(
     fill(inputs, targets);
 }
 
-/// Mean over the validation set, nats/token.
-pub(super) fn validation_loss(net: &mut Net, task: &dyn Task) -> f64 {
+fn push(curves: &mut BTreeMap<String, Vec<Point>>, curve: &str, step: u64, value: f64) {
+    let point = Point { step, value: Some(value).filter(|v| v.is_finite()) };
+    curves.get_mut(curve).expect("a known curve").push(point);
+}
+
+/// Mean over a validation set, nats/token.
+pub(super) fn mean_loss(net: &mut Net, validation: &Validation) -> f64 {
     let Net { compiled: c, session, .. } = net;
     let rows = session.tokens_mut(c.inputs, 0).len();
-    let validation = task.validation();
     let mut sum = 0.0;
     let batches = validation.inputs.len() / rows;
     for (inputs, targets) in validation.inputs.chunks_exact(rows).zip(validation.targets.chunks_exact(rows)) {
