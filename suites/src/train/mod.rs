@@ -53,8 +53,9 @@ pub static PARAMS: &[ParamDef] = &[
     ),
     def(
         "probe",
-        "signal: gradients and hidden scales by layer, at initialisation and at the end",
-        ParamKind::Choice(&["none", "signal"]),
+        "signal: gradients and hidden scales by layer, at initialisation and at the end; gradients: how large those of the first \
+         ten steps are",
+        ParamKind::Choice(&["none", "signal", "gradients"]),
         Preset::Text("none"),
     ),
 ];
@@ -69,6 +70,6 @@ pub fn run_flops(train: &Params, step_flops: f64) -> f64 {
     // At multiples of `every` and at the last step; once where that is all.
     let evaluations = if every == 0 { 1 } else { steps.div_ceil(every).max(1) };
     let batches = evaluations * (train.size("eval_sequences") / train.size("batch"));
-    let probes = if train.text("probe") == "none" { 0 } else { 1 + usize::from(steps > 0) };
+    let probes = if train.text("probe") == "signal" { 1 + usize::from(steps > 0) } else { 0 };
     step_flops * (steps + probes) as f64 + step_flops * batches as f64 / 3.0
 }

@@ -78,6 +78,7 @@ impl Trainer {
         };
         match built {
             Built::NormJacobian(jacobian) => trainer.metrics = jacobian.measure(run.seed, device),
+            Built::AdaptiveRate(rate) => trainer.metrics = rate.measure(run.seed),
             Built::Network(network) => {
                 let clip = Some(train.real("clip")).filter(|c| *c > 0.0);
                 let compiled = Compiled::new(*network, optimizer.update(), clip, 1);
@@ -99,7 +100,13 @@ impl Trainer {
         let (steps, evals) =
             (self.steps() as usize, self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 1);
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
+        let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
+        let all = all.chain(counted.map(|c| (c, probe::COUNTED_STEPS as usize)));
         self.curves = all.map(|(name, room)| (name.to_string(), Vec::with_capacity(room))).collect();
+    }
+
+    fn counts_gradients(&self) -> bool {
+        self.run.recipe.train.text("probe") == "gradients"
     }
 
     /// Steps completed.
@@ -151,6 +158,9 @@ impl Trainer {
             self.outcome = Some(Outcome::Diverged { step });
             return Progress::Done;
         }
+        if self.counts_gradients() && step <= probe::COUNTED_STEPS {
+            self.count_gradients();
+        }
         if due {
             self.evaluate();
         }
@@ -160,6 +170,14 @@ impl Trainer {
     fn record(&mut self, curve: &str, value: f64) {
         let point = Point { step: self.step, value: Some(value).filter(|v| v.is_finite()) };
         self.curves.get_mut(curve).expect("a known curve").push(point);
+    }
+
+    fn count_gradients(&mut self) {
+        let net = self.net.as_ref().expect("a network");
+        let shares = probe::bin_shares(&net.compiled, &net.session);
+        for (name, share) in probe::bin_curves().zip(shares) {
+            self.record(name, share);
+        }
     }
 
     /// Validation loss and the norms of parameters and of the last update.
@@ -251,6 +269,9 @@ impl Trainer {
                     self.probe("end");
                 }
                 self.final_metrics();
+                if self.counts_gradients() {
+                    self.metrics.extend(probe::small_gradients(&self.curves));
+                }
             }
         }
         let outcome = self.outcome.clone().unwrap_or(Outcome::Finished);
