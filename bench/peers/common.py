@@ -16,6 +16,15 @@ import tempfile
 import time
 from pathlib import Path
 
+SIZES = ("layers", "width", "heads", "seq", "batch", "vocab")
+SHAPES = {
+    "A": (4, 64, 2, 64, 32, 256),
+    "B": (12, 64, 2, 64, 16, 256),
+    "C": (6, 128, 4, 128, 16, 512),
+    "D": (8, 256, 4, 128, 16, 1024),
+}
+# The first loss of any of them is near ln V + 1/8; further away, it is not the same model.
+LOSS_MARGIN = 0.3
 WARM_UP = 3
 LEAST_STEPS = 3
 LR, BETA1, BETA2, EPS, WEIGHT_DECAY = 3e-4, 0.9, 0.999, 1e-8, 0.01
@@ -26,7 +35,7 @@ VENDOR_CHECK = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
 
 def arguments(description, modes):
     parser = argparse.ArgumentParser(description=description)
-    for name in ("layers", "width", "heads", "seq", "batch", "vocab"):
+    for name in SIZES:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--placement", choices=["pre-ln", "post-ln"], default="pre-ln")
     parser.add_argument("--mode", choices=modes, default=modes[0])
@@ -36,6 +45,28 @@ def arguments(description, modes):
     if args.width % args.heads:
         parser.error(f"--width {args.width} is not divisible by --heads {args.heads}")
     return args
+
+
+def gpu_arguments(description, modes):
+    """The words of the GPU's scripts: a shape and a cohort, or the size of a product."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in SIZES:
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--cohort", type=int, default=1)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    args = parser.parse_args()
+    args.placement, args.mkl_avx512 = "pre-ln", False
+    if args.mode != "product" and None in (args.layers, args.width, args.heads, args.seq, args.batch, args.vocab):
+        parser.error("a step needs --layers, --width, --heads, --seq, --batch and --vocab")
+    return args
+
+
+def absent(why):
+    """Ends the process where a library or its GPU is not there."""
+    print(why, file=sys.stderr)
+    sys.exit(3)
 
 
 def prepare(args):
@@ -128,7 +159,7 @@ def measure(args, peer, versions, step):
         "steps": len(walls),
         "median_ms": 1e3 * median_s,
         "cpu_ms": 1e3 * statistics.median(cores),
-        "tokens_per_s": args.batch * args.seq / median_s,
+        "tokens_per_s": getattr(args, "cohort", 1) * (args.batch or 0) * (args.seq or 0) / median_s,
         "first_loss": first_loss,
     }
     print(json.dumps(report))

@@ -15,14 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from common import LOSS_MARGIN, SHAPES, SIZES
+
 HERE = Path(__file__).resolve().parent
-SIZES = ("layers", "width", "heads", "seq", "batch", "vocab")
-SHAPES = {
-    "A": (4, 64, 2, 64, 32, 256),
-    "B": (12, 64, 2, 64, 16, 256),
-    "C": (6, 128, 4, 128, 16, 512),
-    "D": (8, 256, 4, 128, 16, 1024),
-}
 PEERS = {
     "torch eager": ("torch_step.py", "--mode=eager"),
     "torch.compile": ("torch_step.py", "--mode=compile"),
@@ -31,8 +26,6 @@ PEERS = {
     "jax jit": ("jax_step.py",),
 }
 OURS = "preheat"
-# The first loss of any of them is near ln V + 1/8; further away, it is not the same model.
-LOSS_MARGIN = 0.3
 
 
 def arguments():

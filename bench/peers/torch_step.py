@@ -7,23 +7,7 @@ ARGS = common.arguments(__doc__, ["eager", "compile"])
 common.prepare(ARGS)
 
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-
-
-class Ops:
-    @staticmethod
-    def layer_norm(x, gamma, beta):
-        return F.layer_norm(x, x.shape[-1:], gamma, beta, common.LN_EPS)
-
-    @staticmethod
-    def gelu(x):
-        return F.gelu(x, approximate="tanh")
-
-    @staticmethod
-    def attention(qkv):
-        """[B,T,3,H,D] to [B,T,H,D]."""
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+import torch_model  # noqa: E402
 
 
 def main():
@@ -44,8 +28,7 @@ def main():
     batches = torch.randint(ARGS.vocab, (8, 2, ARGS.batch, ARGS.seq))
 
     def loss_of(inputs, targets):
-        scores = common.logits(ARGS, params, inputs, Ops)
-        return F.cross_entropy(scores.view(-1, ARGS.vocab), targets.flatten())
+        return torch_model.loss_of(ARGS, params, inputs, targets)
 
     if ARGS.mode == "compile":
         loss_of = torch.compile(loss_of)

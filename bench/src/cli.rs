@@ -78,6 +78,10 @@ pub struct BenchArgs {
     /// exact: the same bits everywhere.
     #[arg(long, value_enum, default_value = "exact")]
     pub math: MathArg,
+    /// Runs of one shape trained together; 1 on a cpu and as many as fit, up to 64, on cuda where it is not given. It
+    /// never changes a number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cohort: Option<u16>,
     /// Only cells that match: a part of `experiment/arm`, or `key=value` of a grid axis; all that are given must match.
     #[arg(long, value_name = "EXPR")]
     pub filter: Vec<String>,
@@ -164,6 +168,16 @@ pub enum DeviceArg {
     Cpu,
     /// An NVIDIA GPU.
     Cuda,
+}
+
+impl DeviceArg {
+    /// The word itself.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// How a result is printed.

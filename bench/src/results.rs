@@ -2,7 +2,7 @@
 //! holds; every table is rendered from it alone.
 
 use preheat_suites::claims::judge::OTHER_TIER;
-use preheat_suites::claims::{Claim, Expect, Judged, Tier, Verdict};
+use preheat_suites::claims::{Claim, Expect, Judged, Sweep, Tier, Verdict};
 use preheat_suites::definition::Column;
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::Scalar;
@@ -54,7 +54,7 @@ pub struct CellResult {
     pub arm: String,
     /// Point of the grid.
     pub axes: Axes,
-    /// Final metrics by name.
+    /// Final metrics by name, and what the experiment's columns read off curves.
     pub metrics: BTreeMap<String, Summary>,
 }
 
@@ -102,6 +102,9 @@ pub struct ClaimResult {
     pub n: usize,
     /// The cells that the selection seeds chose.
     pub at: Option<String>,
+    /// The claim at other values of an axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
 }
 
 /// One run's identity, outcome and bits.
@@ -168,7 +171,7 @@ impl SuiteResult {
             scale,
             digest: digest(&runs),
             show: show.clone(),
-            cells: cells(observed),
+            cells: cells(observed, show),
             claims: claims.iter().zip(judged).map(|(claim, x)| ClaimResult::new(claim, x)).collect(),
             runs,
         }
@@ -227,7 +230,7 @@ pub fn place(experiment: &str, arm: &str, axes: &Axes) -> String {
 
 impl ClaimResult {
     fn new(claim: &Claim, judged: Judged) -> Self {
-        let Judged { id, paper_claim, verdict, why, effect, interval, level, n, at } = judged;
+        let Judged { id, paper_claim, verdict, why, effect, interval, level, n, at, sweep } = judged;
         Self {
             sentence: claim.sentence.clone(),
             place: claim.place.clone(),
@@ -242,6 +245,7 @@ impl ClaimResult {
             level,
             n,
             at,
+            sweep,
         }
     }
 
@@ -260,7 +264,7 @@ fn digest(runs: &[RunResult]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn cells(observed: &[(RunId, Observation)]) -> Vec<CellResult> {
+fn cells(observed: &[(RunId, Observation)], show: &BTreeMap<String, Vec<Column>>) -> Vec<CellResult> {
     let mut cells: Vec<(CellResult, Vec<(u64, &Measured)>)> = Vec::new();
     for (_, seen) in observed.iter().filter(|(_, seen)| !seen.selection) {
         let same = |c: &CellResult| c.experiment == seen.experiment && c.arm == seen.arm && c.axes == seen.axes;
@@ -277,6 +281,13 @@ fn cells(observed: &[(RunId, Observation)]) -> Vec<CellResult> {
         for (name, value) in seeds.iter().flat_map(|(_, measured)| &measured.metrics) {
             values.entry(name).or_default().push(*value);
         }
+        for Column { metric, .. } in show.get(&cell.experiment).into_iter().flatten() {
+            let read: Vec<Option<f64>> = seeds.iter().map(|(_, measured)| measured.value(metric)).collect();
+            // None at all where another tier measures it.
+            if !values.contains_key(metric.as_str()) && read.iter().any(Option::is_some) {
+                values.insert(metric, read.into_iter().map(|x| x.unwrap_or(f64::NAN)).collect());
+            }
+        }
         cell.metrics = values.into_iter().map(|(name, values)| (name.to_string(), Summary::of(&values))).collect();
         cell
     });
@@ -287,6 +298,7 @@ fn cells(observed: &[(RunId, Observation)]) -> Vec<CellResult> {
 mod tests {
     use super::*;
     use crate::testing::{observed, result};
+    use preheat_suites::record::Point;
 
     #[test]
     fn a_summary_has_a_mean_only_of_finite_values() {
@@ -310,6 +322,24 @@ mod tests {
         let moved = result(&seen);
         assert_eq!(all.cells, moved.cells);
         assert_ne!(all.digest, moved.digest);
+    }
+
+    #[test]
+    fn columns_that_read_curves_stand_beside_the_metrics() {
+        let mut seen = observed();
+        for (_, x) in seen.iter_mut().filter(|(_, x)| x.arm == "pre-ln") {
+            let point = |step, value| Point { step, value: Some(value) };
+            x.measured.curves.insert("val_loss".into(), vec![point(10, x.seed as f64), point(20, 0.5)]);
+        }
+        let column = |metric: &str| Column { metric: metric.into(), title: metric.into() };
+        let columns = ["val_loss@50%", "val_loss", "other@50%"].map(column).to_vec();
+        let found = cells(&seen, &BTreeMap::from([("sweep".to_string(), columns)]));
+        let pre = &found.iter().find(|c| c.arm == "pre-ln").unwrap().metrics;
+        assert_eq!(pre["val_loss@50%"].values, [Some(1.0), Some(2.0), Some(3.0)]);
+        assert_eq!(pre["val_loss"], cells(&seen, &BTreeMap::new())[0].metrics["val_loss"]);
+        assert!(!pre.contains_key("other@50%"));
+        let post = &found.iter().find(|c| c.arm == "post-ln").unwrap().metrics;
+        assert!(!post.contains_key("val_loss@50%"));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use crate::lab::carry::{Sizes, Staged, Suite};
 use crate::lab::progress::Progress;
-use crate::lab::work::{Training, Work};
+use crate::lab::work::{Start as StartOf, Training, Work};
+use crate::lab::workers::Job;
 use crate::results::{About, SuiteResult};
-use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Tier, Verdict};
+use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Sweep, Swept, Tier, Verdict};
 use preheat_suites::definition::Column;
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::record::{Measured, Observation, Outcome};
@@ -65,6 +66,7 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
                 at: At::EachBest,
             },
             expect: Expect::Above(0.0),
+            sweep: (i == 0).then(|| "task.shift".to_string()),
         };
         let none = verdict == Verdict::Inconclusive;
         let judged = Judged {
@@ -77,10 +79,29 @@ pub(crate) fn claims() -> (Vec<Claim>, Vec<Judged>) {
             level: (!none).then_some(0.025),
             n: 3,
             at: (i == 1).then(|| "schedule.peak_lr=0.003".to_string()),
+            sweep: (i == 0).then(sweep),
         };
         (claim, judged)
     });
     made.unzip()
+}
+
+/// The same verdict at one value, another at the next, no data at the last.
+fn sweep() -> Sweep {
+    let at = |value, verdict, effect: Option<f64>| Swept {
+        value: Scalar::Real(value),
+        verdict,
+        why: effect.is_none().then(|| "no data: no runs of sweep/post-ln task.shift=0.8".to_string()),
+        effect,
+        interval: effect.map(|x| [x - 0.25, x + 0.25]),
+        n: 3,
+    };
+    let others = vec![
+        at(0.2, Verdict::Reproduced, Some(0.375)),
+        at(0.6, Verdict::Refuted, Some(-0.5)),
+        at(0.8, Verdict::Inconclusive, None),
+    ];
+    Sweep { axis: "task.shift".into(), value: Scalar::Real(0.4), others }
 }
 
 /// The result of the suite `demo`.
@@ -106,6 +127,8 @@ pub(crate) struct Fake {
     pub(crate) steps: AtomicUsize,
     /// Called before each step.
     pub(crate) before_step: Option<Box<dyn Fn(u64) + Send + Sync>>,
+    /// Runs trained together; 0 is as 1.
+    pub(crate) cohort: usize,
 }
 
 struct FakeRun<'a> {
@@ -115,17 +138,25 @@ struct FakeRun<'a> {
     sum: u64,
 }
 
+struct FakeRuns<'a>(Vec<FakeRun<'a>>);
+
 impl Work for Fake {
-    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
-        if run.recipe.model.name == "refuse" {
-            return Err("model.heads: 3 does not divide the width 8".into());
-        }
-        let mut fresh = FakeRun { fake: self, run: run.clone(), step: 0, sum: run.seed };
-        if let Some(bytes) = from {
-            fresh.restore(bytes)?;
-            fresh.step = 0;
-        }
-        Ok(Box::new(fresh))
+    fn start(&self, runs: &[StartOf<'_>]) -> Result<Box<dyn Training + '_>, String> {
+        let one = |(run, from): &StartOf<'_>| {
+            if run.recipe.model.name == "refuse" {
+                return Err("model.heads: 3 does not divide the width 8".to_string());
+            }
+            let mut fresh = FakeRun { fake: self, run: (*run).clone(), step: 0, sum: run.seed };
+            if let Some(bytes) = from {
+                fresh.restore(bytes)?;
+                fresh.step = 0;
+            }
+            Ok(fresh)
+        };
+        Ok(Box::new(FakeRuns(runs.iter().map(one).collect::<Result<_, _>>()?)))
+    }
+    fn cohorts(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        jobs.chunks(self.cohort.max(1)).map(<[Job]>::to_vec).collect()
     }
 }
 
@@ -138,10 +169,7 @@ impl Sizes for Fake {
     }
 }
 
-impl Training for FakeRun<'_> {
-    fn step(&self) -> u64 {
-        self.step
-    }
+impl FakeRun<'_> {
     fn is_done(&self) -> bool {
         self.step >= self.run.recipe.train.int("steps") as u64
     }
@@ -154,18 +182,37 @@ impl Training for FakeRun<'_> {
         self.sum = self.sum.wrapping_mul(6364136223846793005).wrapping_add(self.step);
         self.fake.steps.fetch_add(1, Ordering::SeqCst);
     }
-    fn checkpoint(&self) -> Vec<u8> {
-        [self.step.to_le_bytes(), self.sum.to_le_bytes()].concat()
-    }
     fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         let (step, sum) = bytes.split_at_checked(8).ok_or("short")?;
         self.step = u64::from_le_bytes(step.try_into().map_err(|_| "short")?);
         self.sum = u64::from_le_bytes(sum.try_into().map_err(|_| "short")?);
         Ok(())
     }
-    fn finish(self: Box<Self>) -> Measured {
+    fn measured(&self) -> Measured {
         let metrics = BTreeMap::from([("sum".to_string(), (self.sum >> 11) as f64)]);
         Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: format!("{:x}", self.sum) }
+    }
+}
+
+impl Training for FakeRuns<'_> {
+    fn step(&self, r: usize) -> u64 {
+        self.0[r].step
+    }
+    fn is_done(&self, r: usize) -> bool {
+        self.0[r].is_done()
+    }
+    fn advance(&mut self) -> Result<(), String> {
+        self.0.iter_mut().filter(|run| !run.is_done()).for_each(FakeRun::advance);
+        Ok(())
+    }
+    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String> {
+        Ok([self.0[r].step.to_le_bytes(), self.0[r].sum.to_le_bytes()].concat())
+    }
+    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
+        self.0[r].restore(bytes)
+    }
+    fn finish(self: Box<Self>) -> Result<Vec<Measured>, String> {
+        Ok(self.0.iter().map(FakeRun::measured).collect())
     }
 }
 

@@ -17,7 +17,10 @@
 //! `F` feed-forward width, `L` layers, `V` vocabulary, `N = B·T` rows.
 
 pub mod aligned;
+pub mod conformance;
 pub mod cpu;
+pub mod cuda;
+pub mod device;
 pub mod graph;
 pub mod math;
 pub mod ops;

@@ -5,8 +5,8 @@
 
 use crate::real::Real;
 
-const MULTIPLIERS: (u32, u32) = (0xD251_1F53, 0xCD9E_8D57);
-const WEYL: (u32, u32) = (0x9E37_79B9, 0xBB67_AE85);
+pub(crate) const MULTIPLIERS: (u32, u32) = (0xD251_1F53, 0xCD9E_8D57);
+pub(crate) const WEYL: (u32, u32) = (0x9E37_79B9, 0xBB67_AE85);
 
 /// The Philox4x32-10 block function: 128 random bits from a 128-bit counter and a 64-bit key.
 pub const fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {

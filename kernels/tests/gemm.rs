@@ -205,6 +205,21 @@ fn equals_the_definition_where_rows_collide() {
     }
 }
 
+/// A transposed A of many rows and columns is copied tile by tile, in blocks of its own length.
+#[test]
+fn equals_the_definition_where_tiles_are_copied() {
+    let shapes = [(64, 128, 193), (65, 129, 400), (200, 131, 192), (260, 150, 385), (193, 600, 20), (64, 127, 193)];
+    for (index, (m, n, k)) in shapes.into_iter().enumerate() {
+        for (start, trans_b) in [(From::Zero, false), (From::Accumulate, true), (From::Bias, false)] {
+            let dense = Case::new(m, n, k, true, trans_b, index % 3);
+            for k_range in K_RANGES {
+                let mm = MatMul { k_range, ..dense.mm };
+                Case { mm, start, residual: index % 2 == 0, special: k == 400, ..dense.clone() }.check();
+            }
+        }
+    }
+}
+
 /// -0 survives a chain without terms and one whose terms are -0; +0 starts stay +0.
 #[test]
 fn keeps_the_sign_of_zero() {

@@ -7,6 +7,7 @@ pub mod fits;
 pub mod models;
 pub mod optimizers;
 pub mod plan;
+pub mod readings;
 pub mod record;
 pub mod registry;
 pub mod run;

@@ -1,5 +1,6 @@
 //! What is kept of a run.
 
+use crate::readings::Reading;
 use crate::run::Run;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +44,13 @@ pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
     /// blake3 of the canonical bits of all final parameters and of all metrics, hexadecimal.
     pub digest: String,
+}
+
+impl Measured {
+    /// A final metric, or what its name reads off a curve ([`Reading`]).
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied().or_else(|| Reading::parse(name)?.of(self))
+    }
 }
 
 /// A finished run as the store keeps it.

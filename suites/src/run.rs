@@ -31,6 +31,9 @@ pub enum Start {
         run: RunId,
         /// Its step, counted in completed steps.
         step: u64,
+        /// Takes the optimizer's states and its count of steps too; otherwise both start anew.
+        #[serde(default)]
+        optimizer_state: bool,
     },
 }
 
@@ -59,13 +62,20 @@ impl fmt::Display for RunId {
 }
 
 impl Run {
+    /// Whether it starts from another run's checkpoint with that one's optimizer state.
+    pub const fn takes_optimizer_state(&self) -> bool {
+        matches!(self.start, Start::Checkpoint { optimizer_state: true, .. })
+    }
+
     /// The text that identifies the run: one `key: value` line each, in a fixed order.
     pub fn canonical(&self) -> String {
         let Self { recipe, seed, data_seed, start } = self;
         let train = Spec { name: "train".into(), params: recipe.train.clone() };
         let start = match start {
             Start::Fresh => "fresh".to_string(),
-            Start::Checkpoint { run, step } => format!("{run}@{step}"),
+            Start::Checkpoint { run, step, optimizer_state } => {
+                format!("{run}@{step}{}", if *optimizer_state { " with optimizer state" } else { "" })
+            }
         };
         format!(
             "numerics: {}\nmodel: {}\ntask: {}\noptimizer: {}\nschedule: {}\n{train}\nseed: {seed}\ndata_seed: {data_seed}\nstart: {start}\n",

@@ -52,10 +52,11 @@ fn runs() -> Vec<Run> {
 fn names_are_what_runs_measure() {
     let (mut listed, mut measured) = (BTreeSet::new(), BTreeSet::new());
     for run in runs() {
-        let names = metrics::names(&run.recipe.train);
+        let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
+        let names = metrics::names(&run.recipe.train, sets);
         let measured_here = measure(&run);
         if run.recipe.train.int("steps") > 0 {
-            let curves: BTreeSet<String> = metrics::curves(&run.recipe.train).into_iter().collect();
+            let curves: BTreeSet<String> = metrics::curves(&run.recipe.train, sets).into_iter().collect();
             assert_eq!(measured_here.curves.keys().cloned().collect::<BTreeSet<_>>(), curves);
         }
         for (name, value) in measured_here.metrics {
@@ -77,8 +78,9 @@ fn counted_gradients_have_names_too() {
     let measured = measure(&run);
     let patterns = |names: Vec<String>| names.iter().map(|n| metrics::pattern(n)).collect::<BTreeSet<_>>();
     let curves = patterns(measured.curves.keys().cloned().collect());
-    assert_eq!(curves, metrics::curves(&run.recipe.train).into_iter().collect());
-    let names = metrics::names(&run.recipe.train);
+    let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
+    assert_eq!(curves, metrics::curves(&run.recipe.train, sets).into_iter().collect());
+    let names = metrics::names(&run.recipe.train, sets);
     assert!(measured.metrics.keys().all(|name| names.contains(&metrics::pattern(name))));
     let steps = run.recipe.train.int("steps");
     for t in 1..=steps.min(10) {

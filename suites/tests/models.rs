@@ -5,7 +5,8 @@ use preheat_kernels::reference::Reference;
 use preheat_kernels::rng::Stream;
 use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
 use preheat_suites::models::{Built, MODELS, Model, Network, Shape};
-use preheat_suites::registry::{Entry, ParamKind, Params, Preset, Scalar};
+use preheat_suites::registry::{Entry, ParamKind, Params, Preset, Scalar, Spec};
+use preheat_suites::run::{Recipe, Run, RunId, Start};
 use preheat_suites::train::{Compiled, initialise, run_flops};
 
 /// Complete parameters of a registered model: its presets, then `given`.
@@ -146,18 +147,27 @@ fn counts_match_the_graph() {
 
 #[test]
 fn a_run_costs_its_steps_evaluations_and_probes() {
-    let flops = |steps, every, probe: &str| {
+    let spec = |name: &str| Spec { name: name.into(), params: Params::default() };
+    let checkpoint = Start::Checkpoint { run: RunId("0".into()), step: 1, optimizer_state: false };
+    let of = |steps, every, probe: &str, sets, start: &Start| {
         let ints = [("steps", steps), ("eval_every", every), ("batch", 2), ("eval_sequences", 6)];
         let mut train: Params = Params(ints.map(|(key, x)| (key.to_string(), Scalar::Int(x))).into());
         train.0.insert("probe".into(), Scalar::Text(probe.into()));
-        run_flops(&train, 6.0)
+        let (model, task) = (spec("m"), spec("t"));
+        let recipe = Recipe { model, task, optimizer: spec("o"), schedule: spec("s"), train };
+        run_flops(&Run { recipe, seed: 1, data_seed: 1, start: start.clone() }, sets, 6.0)
     };
+    let flops = |steps, every, probe| of(steps, every, probe, 1, &Start::Fresh);
     // Three evaluation batches, each a third of a step.
     assert_eq!(flops(0, 0, "none"), 6.0);
     assert_eq!(flops(0, 5, "signal"), 12.0);
     assert_eq!(flops(10, 0, "none"), 66.0);
     assert_eq!(flops(10, 5, "none"), 72.0);
     assert_eq!(flops(11, 5, "signal"), 66.0 + 18.0 + 12.0);
+    // A named validation set doubles them; a run that goes on has one more, at its start.
+    assert_eq!(of(10, 5, "none", 2, &Start::Fresh), 60.0 + 24.0);
+    assert_eq!(of(10, 5, "none", 2, &checkpoint), 60.0 + 36.0);
+    assert_eq!(of(0, 0, "none", 2, &checkpoint), 6.0);
 }
 
 #[test]

@@ -125,7 +125,18 @@ fn claims_are_judged_from_published_points_and_exact_sums() {
 fn a_table_of_ones_own_is_fitted_by_the_default() {
     let lab = Lab::new();
     lab.write("t.csv", &table(",arm", ",a"));
-    let words = ["t.csv", "--counting", "standard", "--predict", "1e19,1e20,1e21", "--parametric", "--format", "json"];
+    let words = [
+        "t.csv",
+        "--bootstraps",
+        "500",
+        "--counting",
+        "standard",
+        "--predict",
+        "1e19,1e20,1e21",
+        "--parametric",
+        "--format",
+        "json",
+    ];
     let first = fit(&lab, &words);
     let document = first.exits(0).json();
     assert_eq!((&document["procedure"], &document["claims"]), (&"local".into(), &Value::Array(vec![])));
@@ -142,6 +153,8 @@ fn a_table_of_ones_own_is_fitted_by_the_default() {
     near(number(&found["parametric"]["exponent"]["value"]), EXPONENT, 0.02);
     let at = |i: usize| number(&found["predictions"][i]["params"]);
     near(at(1) * at(1) / (at(0) * at(2)), 1.0, 1e-9);
+    let rate = |i: usize| number(&found["predictions"][i]["hyper"]["peak_lr"]);
+    assert!(rate(0) > rate(1) && rate(1) > rate(2), "larger models take smaller rates");
     assert_eq!(fit(&lab, &words).stdout, first.stdout, "a fit is a function of its words");
     let other = fit(&lab, &[&words[..], &["--seed", "2"]].concat()).json();
     assert_eq!(other["fits"][0]["exponent"], found["exponent"], "the default's exponent is the data's own");
@@ -216,7 +229,7 @@ fn a_wrong_table_is_one_line_and_2() {
     let none = fit(&lab, &["none.csv"]);
     none.exits(2).says(&["none.csv", "No such file"]);
     fit(&lab, &["suites"]).exits(2).says(&["suites", "is a directory"]);
-    fit(&lab, &["t.csv", "--noise", "-1"]).exits(2).says(&["LOW:HIGH"]);
+    fit(&lab, &["t.csv", "--noise=-1"]).exits(2).says(&["LOW:HIGH"]);
     fit(&lab, &["t.csv", "--counting", "exact"]).exits(2).says(&["chinchilla-exact"]);
 }
 

@@ -6,6 +6,8 @@ mod bits;
 mod clocks;
 mod commands;
 mod contract;
+#[cfg(target_os = "linux")]
+mod cuda;
 mod data;
 mod doctor;
 mod export;

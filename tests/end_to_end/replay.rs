@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 23] = [
+const ARMS: [(&str, &str); 26] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -19,6 +19,15 @@ const ARMS: [(&str, &str); 23] = [
     ),
     ("decay", "{optimizer: {adam: {weight_decay: 0.01}}, schedule: {step: {peak_lr: 3e-3, at: 0.4, then_at: 0.7}}}"),
     ("adamw", "{optimizer: {adamw: {}}, schedule: {cosine: {peak_lr: 3e-3, min_ratio: 0.1, decay_from: 2}}}"),
+    (
+        "floor",
+        "{task: {language-pair: {vocab: 17, seq: 7, shift: 0.5, train_on: downstream, part: 1}}, schedule: {cosine-floor: {peak_lr: 3e-3, horizon: 5, warmup: 0.5, decay: 0.9}}}",
+    ),
+    ("kept-adamw", "{optimizer: {adamw: {}}, start: {from: {experiment: first, arm: adamw, optimizer_state: kept}}}"),
+    (
+        "kept-momentum",
+        "{optimizer: {sgd: {momentum: 0.9}}, start: {from: {experiment: first, arm: momentum, step: 4, optimizer_state: kept}}}",
+    ),
     ("clipped", "{train: {clip: 0.5, label_smoothing: 0.1}, schedule: {constant: {peak_lr: 3e-3}}}"),
     ("radam-paper", "{optimizer: {radam: {weight_decay: 0.01}}}"),
     ("radam-code", "{optimizer: {radam: {variant: code}}}"),
@@ -54,8 +63,24 @@ experiments:
     arms:
 ";
     let arms: String = ARMS.iter().map(|(name, differs)| format!("      {name}: {differs}\n")).collect();
-    format!("{head}{arms}    seeds: {{first: 1, count: 1}}\n    tiers: {{smoke: {{}}}}\n")
+    let tail = "    seeds: {first: 1, count: 1}\n    tiers: {smoke: {}}\n";
+    format!("{head}{arms}{tail}{FIRST}{tail}")
 }
+
+/// What runs that keep an optimizer's state go on from.
+const FIRST: &str = "\
+  - id: first
+    about: some steps before
+    recipe:
+      model: {transformer: {layers: 2, width: 12, heads: 3}}
+      task: {language: {vocab: 17, seq: 7}}
+      optimizer: {adamw: {}}
+      schedule: {constant: {peak_lr: 3e-3}}
+      train: {batch: 3, steps: 5, eval_sequences: 6}
+    arms:
+      adamw: {}
+      momentum: {optimizer: {sgd: {momentum: 0.9}}, schedule: {constant: {peak_lr: 0.03}}}
+";
 
 /// A Python with what the replay needs.
 fn python() -> Option<String> {
@@ -79,6 +104,7 @@ fn pytorch_computes_the_same() {
         command.args(folders);
         said(command)
     };
+    said(lab.command(&["bench", "--tier", "smoke", "--suites", "suites", "--store", "store", "--filter", "kept"]));
     let names: Vec<&str> = ARMS.iter().map(|(name, _)| *name).collect();
     names.iter().for_each(|name| export(name, name, &[]));
     export("plain", "book", &["--task", "text=book.txt"]);

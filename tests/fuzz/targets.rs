@@ -58,7 +58,9 @@ pub fn checkpoint(data: &[u8]) {
         again.restore(&kept).expect("a checkpoint of a restored run");
         assert_eq!(kept, again.checkpoint());
     }
-    let _ = self::trainer().start_from(data, false);
+    for optimizer_state in [false, true] {
+        let _ = self::trainer().start_from(data, optimizer_state);
+    }
 }
 
 /// A suite of one run that is as small as a run can be: seed of the corpus, and the run whose checkpoints are read here.

@@ -44,8 +44,8 @@ fn every_rust_file_is_tidy() {
 }
 
 #[test]
-fn scripts_are_short_too() {
-    for path in files::with_extension("", &["py", "sh"]) {
+fn scripts_and_kernels_are_short_too() {
+    for path in files::with_extension("", &["py", "sh", "cu", "cuh", "hpp"]) {
         let lines = files::read(&path).lines().count();
         assert!(lines <= MAX_LINES, "{}: {lines} lines; at most {MAX_LINES}", path.display());
     }

@@ -43,6 +43,7 @@ class Export:
     tokens: dict
     gradients: dict
     final: dict
+    optimizer: dict
 
     @property
     def steps(self):
@@ -62,12 +63,15 @@ def read(folder):
     try:
         json_of = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("recipe", "expected")}
         tensors, origins = {}, {name: origin(x) for name, x in json_of.items()}
-        for name in ("params", "tokens", "gradients", "final"):
+        start = json_of["recipe"]["definition"]["start"]
+        keeps_state = start != "fresh" and start["checkpoint"]["optimizer_state"]
+        tensors["optimizer"] = {}
+        for name in ("params", "tokens", "gradients", "final", *(["optimizer"] if keeps_state else [])):
             path = folder / f"{name}.safetensors"
             with safe_open(path, framework="pt") as file:
                 origins[name] = origin(json.loads((file.metadata() or {}).get("preheat", "{}")))
             tensors[name] = load_file(path)
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, KeyError) as e:
         raise Unfit(f"no whole export: {e}") from e
     if set(origins.values()) != {origins["recipe"]}:
         raise Unfit(f"files of several exports: {origins}")
@@ -118,9 +122,23 @@ def optimizer_of(export, params):
     return optimizers.optimizer(name, x, params, hidden)
 
 
+def take_state(export, optimizer, params):
+    """The state of the run that this one goes on from, and its count of steps."""
+    names = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
+    kind, _ = export.section("optimizer")
+    if export.optimizer and kind not in names:
+        raise Unfit(f"the state of optimizer {kind} is not replayed; that of {', '.join(names)} is")
+    for name, x in params.items() if export.optimizer else ():
+        state = {key: export.optimizer[f"{i}.{name}"].to(x.dtype, copy=True) for i, key in enumerate(names[kind])}
+        count = {} if kind == "sgd" else {"step": torch.tensor(float(export.recipe["optimizer_steps"]))}
+        optimizer.state[x] = count | state
+
+
 def schedule_of(export):
     """The learning rate as a function of the step, counted from 1."""
     name, x = export.section("schedule")
+    if name == "cosine-floor":
+        return cosine_floor(x)
     last, peak, warmup = export.train["steps"], x["peak_lr"], x["warmup_steps"]
 
     def share(t):
@@ -146,10 +164,23 @@ def schedule_of(export):
         ),
     }
     if name not in decays:
-        raise Unfit(f"schedule {name} is not replayed; {', '.join(decays)} are")
+        raise Unfit(f"schedule {name} is not replayed; {', '.join(decays)}, cosine-floor are")
     own, decay = decays[name]
     only(name, x, ("peak_lr", "warmup_steps", *own))
     return lambda t: peak * (t / warmup if t <= warmup else decay(t))
+
+
+def cosine_floor(x):
+    only("cosine-floor", x, ("peak_lr", "horizon", "warmup", "decay", "min_ratio"))
+    peak, floor = x["peak_lr"], x["peak_lr"] * x["min_ratio"]
+    begin, end = x["warmup"] * x["horizon"], x["decay"] * x["horizon"]
+
+    def rate(t):
+        if t <= begin:
+            return peak * t / begin
+        return floor + (peak - floor) * (1.0 + math.cos(math.pi * (min(t, end) - begin) / (end - begin))) / 2.0
+
+    return rate
 
 
 @dataclasses.dataclass
@@ -169,6 +200,7 @@ def replay(export, dtype):
     smoothing, batch = export.train["label_smoothing"], export.train["batch"]
     params = {k: x.to(dtype, copy=True).requires_grad_() for k, x in export.params.items()}
     optimizer = optimizer_of(export, params)
+    take_state(export, optimizer, params)
     tokens = {k: x.long() for k, x in export.tokens.items()}
 
     def differentiate(inputs, targets):

@@ -1,10 +1,11 @@
 //! `preheat accept`.
 
-use crate::cli::{AcceptArgs, DeviceArg};
+use crate::cli::AcceptArgs;
 use crate::exit::{Exit, Failure};
 use crate::golden::{self, Golden, compare};
+use crate::lab::device::Chosen;
 use crate::lab::session::{Session, resume_line};
-use crate::lab::{MathArg, device, load};
+use crate::lab::{device, load};
 use crate::results::SuiteResult;
 
 /// Shows what differs from golden and accepts it. What is not in the store is trained first.
@@ -12,8 +13,8 @@ use crate::results::SuiteResult;
 /// # Errors
 /// A wrong command or definition, an unusable store, a golden that cannot be written.
 pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
-    let session = Session::new(args.suite.options(), cpu);
+    let cpu = device::cpu()?;
+    let session = Session::new(args.suite.options(), Chosen::Cpu(cpu), None);
     let suites = load::suites(&session)?;
     let done = session.carry(&suites, true)?;
     if done.interrupted {

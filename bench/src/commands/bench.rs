@@ -1,7 +1,7 @@
 //! `preheat bench`.
 
 use super::{junit, list, shard};
-use crate::cli::{BenchArgs, Format};
+use crate::cli::{BenchArgs, DeviceArg, Format};
 use crate::exit::{Exit, Failure};
 use crate::golden::{Difference, Golden, compare};
 use crate::lab::carry::Missing;
@@ -62,7 +62,7 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     if let (Err(failure), Format::Json, false) = (&done, args.format, args.list || args.verify)
         && failure.exit != Exit::Usage
     {
-        json(failure.exit, false, Some(&failure.message), None, Vec::new());
+        json(args.device, failure.exit, false, Some(&failure.message), None, Vec::new());
     }
     done
 }
@@ -72,10 +72,10 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     if args.format == Format::Junit && (shard.is_some() || args.list || args.verify) {
         return Err(Failure::usage("--format junit: nothing is judged here; allowed: a bench of whole suites"));
     }
-    let cpu = device::choose(args.device, args.math)?;
+    let device = device::choose(args.device, args.math, &args.suite.store)?;
     let options =
         Options { filter: args.filter.clone(), seeds: args.seeds, task: args.task.clone(), ..args.suite.options() };
-    let session = Session::new(options, cpu);
+    let session = Session::new(options, device, args.cohort.map(usize::from));
     let suites = load::suites(&session)?;
     if args.list {
         return list::list(&session, &suites, shard, args.format);
@@ -84,7 +84,7 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
         return list::verify(&session, &suites, shard);
     }
     if let Some(shard) = shard {
-        return shard::train(&session, &suites, shard, args.format);
+        return shard::train(&session, &suites, shard, args);
     }
     let done = session.carry(&suites, !args.no_train)?;
     let golden = Golden::new(&args.suite.golden);
@@ -99,7 +99,7 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
         })
         .collect();
     let exit = exit(&done, &statuses);
-    print(args.format, exit, &done, &statuses);
+    print(args, exit, &done, &statuses);
     Ok(exit)
 }
 
@@ -140,13 +140,14 @@ fn exit(done: &Done, statuses: &[Status]) -> Exit {
     if done.interrupted { exit.worst(Exit::Interrupted) } else { exit }
 }
 
-fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
+fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
+    let format = args.format;
     let whole: Vec<(&SuiteResult, &Status)> = done.results.iter().zip(statuses).collect();
     match format {
         Format::Json => {
             let entries = whole.iter().zip(&done.failures);
             let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
-            json(exit, done.interrupted, done.full.as_deref(), None, entries.collect());
+            json(args.device, exit, done.interrupted, done.full.as_deref(), None, entries.collect());
         }
         Format::Junit => out(&junit::report(&whole, &done.failures, done.full.as_deref())),
         Format::Csv => out(&table::csv::suites(&done.results)),
@@ -188,13 +189,21 @@ fn print(format: Format, exit: Exit, done: &Done, statuses: &[Status]) {
 }
 
 /// What became of a shard, as JSON.
-pub(super) fn shard_json(exit: Exit, part: &Part) {
-    json(exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
+pub(super) fn shard_json(device: DeviceArg, exit: Exit, part: &Part) {
+    json(device, exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
 }
 
-fn json(exit: Exit, interrupted: bool, error: Option<&str>, shard: Option<&Part>, suites: Vec<Entry<'_>>) {
+fn json(
+    device: DeviceArg,
+    exit: Exit,
+    interrupted: bool,
+    error: Option<&str>,
+    shard: Option<&Part>,
+    suites: Vec<Entry<'_>>,
+) {
     let exit = exit.code();
-    let document = Document { schema: SCHEMA, device: "cpu", math: "exact", exit, interrupted, error, shard, suites };
+    let document =
+        Document { schema: SCHEMA, device: device.name(), math: "exact", exit, interrupted, error, shard, suites };
     match serde_json::to_string_pretty(&document) {
         Ok(text) => out(&(text + "\n")),
         Err(e) => eprintln!("preheat: {e}"),

@@ -1,9 +1,11 @@
 //! `preheat doctor`.
 
 use super::bench::out;
-use crate::cli::place;
-use crate::doctor::{Finding, Places, Readiness, State, examine, readiness};
+use crate::cli::{DeviceArg, place};
+use crate::doctor::{Finding, Places, Readiness, State, cuda, examine, readiness};
 use crate::exit::{Exit, Failure};
+use crate::lab::MathArg;
+use crate::lab::device::{self, Chosen};
 use crate::table::{Style, draw};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -13,6 +15,9 @@ use std::path::PathBuf;
 /// `preheat doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {
+    /// Ask this device alone, and compare what it computes: its kernels, each op, golden's digests.
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceArg>,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: DoctorFormat,
@@ -50,6 +55,9 @@ struct Document<'a> {
 /// # Errors
 /// Findings that cannot be written as JSON.
 pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
+    if let Some(device) = args.device {
+        return asked(args, device);
+    }
     let places = Places { store: &args.store, golden: &args.golden, suites_dir: args.suites_dir.as_deref() };
     let findings = examine(&places);
     let commands = readiness(&findings);
@@ -65,8 +73,31 @@ pub fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn tables(findings: &[Finding], commands: &[Readiness]) -> String {
-    let style = if std::io::stdout().is_terminal() { Style::Unicode } else { Style::Plain };
+/// What one device computes: 1 where a bit differs, 5 where the device is not there.
+fn asked(args: &DoctorArgs, device: DeviceArg) -> Result<Exit, Failure> {
+    let Chosen::Cuda(gpu) = device::choose(device, MathArg::Exact, &args.store)? else {
+        return Err(Failure::usage(
+            "doctor --device cpu: the tests compare it, `cargo test --workspace`; allowed: cuda",
+        ));
+    };
+    let findings = cuda::examine(&gpu, &args.golden);
+    let exit = if findings.iter().any(|f| f.state == State::Bad) { Exit::Regression } else { Exit::Golden };
+    match args.format {
+        DoctorFormat::Json => {
+            let document = Document { schema: 1, exit: exit.code(), findings: &findings, commands: &[] };
+            out(&(serde_json::to_string_pretty(&document).map_err(Failure::failed)? + "\n"));
+        }
+        DoctorFormat::Table => out(&(draw(found(&findings), style()) + "\n")),
+    }
+    Ok(exit)
+}
+
+fn style() -> Style {
+    if std::io::stdout().is_terminal() { Style::Unicode } else { Style::Plain }
+}
+
+/// A row a finding.
+fn found(findings: &[Finding]) -> Vec<Vec<String>> {
     let mut found = vec![["part", "what", "", "found"].map(String::from).to_vec()];
     for Finding { part, what, state, found: text } in findings {
         let state = match state {
@@ -77,9 +108,13 @@ fn tables(findings: &[Finding], commands: &[Readiness]) -> String {
         };
         found.push(vec![(*part).into(), what.clone(), state.into(), text.clone()]);
     }
+    found
+}
+
+fn tables(findings: &[Finding], commands: &[Readiness]) -> String {
     let mut ready = vec![["command", "", "what is missing"].map(String::from).to_vec()];
     for Readiness { command, ready: can, missing } in commands {
         ready.push(vec![(*command).into(), if *can { "ready" } else { "lacks" }.into(), missing.join("; ")]);
     }
-    format!("{}\n\n{}\n", draw(found, style), draw(ready, style))
+    format!("{}\n\n{}\n", draw(found(findings), style()), draw(ready, style()))
 }

@@ -1,10 +1,10 @@
 //! `preheat export`.
 
-use crate::cli::{DeviceArg, TierArg, place};
+use crate::cli::{TierArg, place};
 use crate::exit::{Exit, Failure};
 use crate::export::{self, Candidate, Candidates, Folder, Wanted};
 use crate::lab::trainer::{Trainers, key};
-use crate::lab::{MathArg, Options, device, load};
+use crate::lab::{Options, device, load};
 use crate::results::tier_name;
 use crate::store::Store;
 use crate::store::key::Conditions;
@@ -50,7 +50,7 @@ pub struct ExportArgs {
 /// # Errors
 /// No such run, several, or one that cannot be replayed (2); a missing checkpoint, a disk that is full (5).
 pub fn run(args: &ExportArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let conditions = device::conditions(&cpu);
     let store = Store::peek(&args.store);
     let wanted = Wanted::new(&args.run, args.seed)?;
@@ -140,7 +140,7 @@ fn checkpoint(
     store: &Store,
     conditions: &Conditions,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let Start::Checkpoint { run: source, step } = &run.start else { return Ok(None) };
+    let Start::Checkpoint { run: source, step, .. } = &run.start else { return Ok(None) };
     let warn = |line: &str| eprintln!("preheat: {line}");
     let bytes = candidates.by_id(source).and_then(|source| store.kept(&key(source, conditions), *step, &warn));
     let missing = || {

@@ -16,7 +16,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// Draws of a parametric fit, each of which is a descent: at most this many.
-const PARAMETRIC_DRAWS: u32 = 1000;
+const PARAMETRIC_DRAWS: u32 = 400;
 /// A larger table is not a table of trained models.
 const MOST_BYTES: u64 = 256 << 20;
 

@@ -15,7 +15,6 @@ use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
 use preheat_suites::plan::Planned;
 use preheat_suites::run::{Run, RunId};
-use preheat_suites::train::run_flops;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -113,7 +112,7 @@ fn row(
         }
         if seen.insert(planned.run.id()) {
             let step = session.trainers().step_flops(&planned.run).map_err(Failure::usage)?;
-            total += run_flops(&planned.run.recipe.train, step);
+            total += session.trainers().run_flops(&planned.run).map_err(Failure::usage)?;
             expected += work(&planned.run, step);
             runs += 1;
         }
@@ -176,11 +175,8 @@ pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) 
                 continue;
             }
             let one = || -> Result<(), String> {
-                let mut training = session.trainers().start(&planned.run, None)?;
-                if !training.is_done() {
-                    training.advance();
-                }
-                Ok(())
+                let mut training = session.trainers().start(&[(&planned.run, None)])?;
+                training.advance()
             };
             let done = catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(|_| Err("panicked".into()));
             if let Err(why) = done {

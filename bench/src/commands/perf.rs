@@ -1,12 +1,14 @@
 //! `preheat perf`: speed.
 
 use super::bench::out;
-use crate::cli::DeviceArg;
+use crate::cli::{DeviceArg, place};
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, device};
 use crate::perf::against::{self, AgainstReport, AgainstRow};
+use crate::perf::cohort::{self, CohortReport, ProductReport};
 use crate::perf::gemm::{self, GemmReport, GemmRow};
 use crate::perf::jobs::{self, JobsReport};
+use crate::perf::ops::{self, OpRow, OpsReport};
 use crate::perf::ratio::Verdict;
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
@@ -57,6 +59,49 @@ pub enum What {
     Step(StepArgs),
     /// Time matrix products against the peak of the core, and against the `gemm` crate where it was built in.
     Gemm(GemmArgs),
+    /// Time the training step of a cohort of one shape, on a cpu or on cuda.
+    Cohort(CohortArgs),
+    /// Time one square matrix product in exact math, on a cpu or on cuda.
+    Product(ProductArgs),
+}
+
+/// `preheat perf cohort`.
+#[derive(Clone, Debug, Args)]
+pub struct CohortArgs {
+    /// The shape.
+    #[command(flatten)]
+    pub shape: StepShape,
+    /// Runs together.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cohort: u16,
+    /// Where and how long.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// `preheat perf product`.
+#[derive(Clone, Debug, Args)]
+pub struct ProductArgs {
+    /// Rows, columns and terms.
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub size: u16,
+    /// Where and how long.
+    #[command(flatten)]
+    pub on: OnArgs,
+}
+
+/// Where and how long something is timed.
+#[derive(Clone, Debug, Args)]
+pub struct OnArgs {
+    /// Where numbers are computed.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub device: DeviceArg,
+    /// For so long, in seconds.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    pub seconds: f64,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: PerfFormat,
 }
 
 /// `preheat perf gemm`.
@@ -85,6 +130,9 @@ pub struct StepArgs {
     /// Trainers at once, a thread each; above 1 their throughput is measured in turns with one alone.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: u16,
+    /// Show where the time goes: each kind of op, its share of the step and of the peak.
+    #[arg(long, conflicts_with = "jobs")]
+    pub ops: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: PerfFormat,
@@ -129,6 +177,8 @@ pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
     match (&args.what, &args.table.against, &args.table.base) {
         (Some(What::Step(args)), ..) => step(args),
         (Some(What::Gemm(args)), ..) => gemm(args),
+        (Some(What::Cohort(args)), ..) => cohort(args),
+        (Some(What::Product(args)), ..) => product(args),
         (None, None, _) => table(&args.table),
         (None, Some(name), Some(base)) => against(&args.table, name, base),
         (None, Some(name), None) => Err(Failure::usage(format!(
@@ -139,7 +189,7 @@ pub fn run(args: &PerfArgs) -> Result<Exit, Failure> {
 
 /// Every shape for a moment.
 fn table(args: &TableArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let measured = against::shapes().into_iter().map(|(name, shape)| {
         let report = measure(&shape, cpu, Budget::Seconds(TABLE_SECONDS))?;
         Ok(Named { name, report })
@@ -218,9 +268,13 @@ fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn step(args: &StepArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let budget = args.steps.map_or(Budget::Seconds(args.seconds), Budget::Steps);
-    let waited = if args.jobs > 1 {
+    let waited = if args.ops {
+        let report = ops::measure(&args.shape, cpu, budget)?;
+        print(args.format, &report, || ops_rows(&report))?;
+        report.waited
+    } else if args.jobs > 1 {
         let report = jobs::measure(&args.shape, cpu, budget, args.jobs.into())?;
         print(args.format, &report, || jobs_rows(&report))?;
         report.waited
@@ -241,8 +295,35 @@ fn warn_of(waited: f64) {
     }
 }
 
+fn cohort(args: &CohortArgs) -> Result<Exit, Failure> {
+    let OnArgs { device, seconds, format } = args.on;
+    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let report = cohort::measure(&args.shape, &chosen, args.cohort.into(), Budget::Seconds(seconds))?;
+    print(format, &report, || {
+        let CohortReport { device, cohort, median_ms, tokens_per_s, gflops, .. } = &report;
+        let header = ["shape", "device", "runs", "ms a step", "tokens/s", "GFLOP/s"].map(String::from).to_vec();
+        let numbers =
+            [cohort.to_string(), format!("{median_ms:.3}"), format!("{tokens_per_s:.0}"), format!("{gflops:.1}")];
+        let row = [report.shape.to_string(), (*device).into()].into_iter().chain(numbers).collect();
+        vec![header, row]
+    })?;
+    Ok(Exit::Golden)
+}
+
+fn product(args: &ProductArgs) -> Result<Exit, Failure> {
+    let OnArgs { device, seconds, format } = args.on;
+    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let report = cohort::product(&chosen, args.size.into(), Budget::Seconds(seconds))?;
+    print(format, &report, || {
+        let ProductReport { device, size, median_ms, gflops, .. } = &report;
+        let header = ["M = N = K", "device", "ms", "GFLOP/s"].map(String::from).to_vec();
+        vec![header, vec![size.to_string(), (*device).into(), format!("{median_ms:.3}"), format!("{gflops:.1}")]]
+    })?;
+    Ok(Exit::Golden)
+}
+
 fn gemm(args: &GemmArgs) -> Result<Exit, Failure> {
-    let cpu = device::choose(DeviceArg::Cpu, MathArg::Exact)?;
+    let cpu = device::cpu()?;
     let report = gemm::measure(cpu, args.rounds.into())?;
     print(args.format, &report, || gemm_rows(&report))?;
     if args.format != PerfFormat::Json {
@@ -292,6 +373,19 @@ fn jobs_rows(r: &JobsReport) -> Vec<Vec<String>> {
         ("waited for a core", percent(r.waited)),
     ];
     two_columns(rows, r.simd, &r.machine)
+}
+
+fn ops_rows(r: &OpsReport) -> Vec<Vec<String>> {
+    let header = ["op", "calls", "on a core: ms", "share of step", "GFLOP/s", "share of peak"];
+    let row = |op: &OpRow| {
+        let (gflops, share) =
+            (op.gflops.map_or("–".into(), |x| format!("{x:.1}")), op.share.map_or("–".into(), percent));
+        let (calls, ms) = (op.calls.to_string(), format!("{:.3}", op.cpu_ms));
+        vec![op.op.to_string(), calls, ms, percent(op.of_step), gflops, share]
+    };
+    let step = vec!["step".into(), "1".into(), format!("{:.3}", r.cpu_ms), percent(1.0), "–".into(), "–".into()];
+    let rows = r.rows.iter().map(row).chain([step]);
+    std::iter::once(header.map(String::from).to_vec()).chain(rows).collect()
 }
 
 fn step_rows(r: &StepReport) -> Vec<Vec<String>> {

@@ -1,7 +1,7 @@
 //! `preheat bench --shard I/N`: one part of the plan is trained, and nothing is judged.
 
 use super::bench::{out, shard_json};
-use crate::cli::Format;
+use crate::cli::{BenchArgs, Format};
 use crate::exit::{Exit, Failure};
 use crate::lab::carry::Suite;
 use crate::lab::part::Part;
@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 ///
 /// # Errors
 /// A store that cannot be written.
-pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, format: Format) -> Result<Exit, Failure> {
+pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, args: &BenchArgs) -> Result<Exit, Failure> {
     let part = session.carry_part(suites, shard)?;
     let mut exit = Exit::Golden;
     if part.full.is_some() || !part.failures.is_empty() {
@@ -25,8 +25,8 @@ pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, format: F
         exit = exit.worst(Exit::Interrupted);
     }
     let rows = rows(&part, shard);
-    match format {
-        Format::Json => shard_json(exit, &part),
+    match args.format {
+        Format::Json => shard_json(args.device, exit, &part),
         Format::Csv => out(&rows.map(|row| row.join(",") + "\n").concat()),
         Format::Markdown => out(&(draw(rows.into(), Style::Markdown) + "\n")),
         _ if std::io::stdout().is_terminal() => out(&(draw(rows.into(), Style::Unicode) + "\n")),

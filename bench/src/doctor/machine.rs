@@ -1,4 +1,4 @@
-//! The processor, the memory and the GPU's driver.
+//! The processor and the memory.
 
 use super::{Finding, State};
 use crate::lab::device::cpu_name;
@@ -63,35 +63,4 @@ fn memory(line: &str) -> Option<String> {
     let kib = text.lines().find_map(|found| found.strip_prefix(line))?;
     let kib: f64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(super::store::size(kib * 1024.0))
-}
-
-/// The driver's library, and whether this build could use it.
-pub(super) fn gpu() -> Vec<Finding> {
-    let driver = match driver() {
-        true => Finding::new("gpu", "driver", State::Ok, format!("{DRIVER} is found")),
-        false => Finding::new("gpu", "driver", State::Absent, format!("{DRIVER} is not found")),
-    };
-    vec![driver, Finding::new("gpu", "cuda in this build", State::Absent, "no CUDA in this build")]
-}
-
-/// The CUDA driver's library, by the name that every NVIDIA driver installs on Linux.
-const DRIVER: &str = "libcuda.so.1";
-
-/// Whether the loader finds the driver's library.
-#[cfg(unix)]
-fn driver() -> bool {
-    let name = std::ffi::CString::new(DRIVER).expect("no zero byte");
-    // SAFETY: a name that ends with zero; the library's initialisers are those that every CUDA program runs.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
-    if handle.is_null() {
-        return false;
-    }
-    // SAFETY: the handle that was just opened; nothing of it is kept.
-    unsafe { libc::dlclose(handle) };
-    true
-}
-
-#[cfg(not(unix))]
-fn driver() -> bool {
-    false
 }

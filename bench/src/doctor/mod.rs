@@ -1,5 +1,6 @@
 //! What this machine has, and what is missing for which command. Nothing is trained and nothing is kept.
 
+pub mod cuda;
 mod machine;
 mod store;
 mod suites;
@@ -56,7 +57,7 @@ pub struct Readiness {
 /// What a command needs: findings by part and name. One that is absent from the report counts as there.
 const NEEDS: [(&str, &[(&str, &str)]); 10] = [
     ("bench", BENCH),
-    ("bench --device cuda", &[("gpu", "driver"), ("gpu", "cuda in this build")]),
+    ("bench --device cuda", &[("gpu", "cuda")]),
     ("accept", &[BENCH[0], BENCH[1], BENCH[2], BENCH[3], ("golden", "writable")]),
     ("report", &[("golden", "accepted")]),
     ("export", &[BENCH[0], BENCH[1], BENCH[3]]),
@@ -79,7 +80,7 @@ pub fn examine(places: &Places<'_>) -> Vec<Finding> {
     all.extend(suites::golden(places));
     all.extend(suites::data(places));
     all.extend(tools::toolchain());
-    all.extend(machine::gpu());
+    all.extend(cuda::gpu());
     all.extend(tools::optional());
     all
 }

@@ -5,6 +5,7 @@
 //! recipe.json            the run, facts of its task, every step's host scalars
 //! params.safetensors     initial parameters by name, f32
 //! tokens.safetensors     inputs, targets [steps,B,T]; eval.inputs, eval.targets [S,T]; i32
+//! optimizer.safetensors  where the run takes an optimizer's state: each state by number and parameter, f32
 //! gradients.safetensors  gradients of step 1 before clipping, by parameter, f32
 //! final.safetensors      parameters after the last exported step, f32
 //! expected.json          losses and gradient norms of each step, evaluation loss after the last
@@ -59,6 +60,8 @@ struct RecipeFile<'a> {
     /// Recipe, seeds, start; parameters complete.
     definition: &'a Run,
     task: TaskFacts,
+    /// Steps that the optimizer had done before step 1: those of the run whose state is taken.
+    optimizer_steps: u64,
     /// Which loss `gradients.safetensors` differentiates.
     gradients_of: &'static str,
     /// The host's numbers of each exported step.
@@ -123,8 +126,9 @@ pub fn write(
         cells,
         definition: run,
         task: TaskFacts { vocab: task.vocab(), seq: task.seq(), unigram_entropy, entropy_rate },
+        optimizer_steps: trainer.optimizer_steps(),
         gradients_of: if steps > 0 { "step 1" } else { "first evaluation batch" },
-        host: host(run, steps).map_err(|e| e.to_string())?,
+        host: host(run, trainer.optimizer_steps(), steps).map_err(|e| e.to_string())?,
     };
     // The recipe first: by it the folder is known as an export again.
     folder.json("recipe.json", &recipe)?;
@@ -134,6 +138,9 @@ pub fn write(
 
 fn train(folder: &Folder, origin: &Origin, mut trainer: Trainer) -> Result<(), String> {
     folder.tensors("params.safetensors", origin, &floats(&trainer.parameters()))?;
+    if trainer.optimizer_steps() > 0 {
+        folder.tensors("optimizer.safetensors", origin, &states(&trainer))?;
+    }
     if origin.steps == 0 {
         folder.tensors("gradients.safetensors", origin, &floats(&trainer.validation_gradients()))?;
     }
@@ -159,14 +166,14 @@ fn values(points: &[Point]) -> Vec<Option<f64>> {
     points.iter().map(|p| p.value).collect()
 }
 
-fn host(run: &Run, steps: u64) -> Result<Vec<HostStep>, Invalid> {
+fn host(run: &Run, before: u64, steps: u64) -> Result<Vec<HostStep>, Invalid> {
     let optimizer = build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?;
     let schedule = build("schedule", SCHEDULES, &run.recipe.schedule)?;
     let all = run.recipe.train.size("steps") as u64;
     let names = optimizer.update().scalars().to_vec();
     let of_step = |step| {
         let lr = schedule.lr(step, all);
-        HostStep { step, lr, scalars: names.iter().copied().zip(optimizer.scalars(step, lr)).collect() }
+        HostStep { step, lr, scalars: names.iter().copied().zip(optimizer.scalars(before + step, lr)).collect() }
     };
     Ok((1..=steps).map(of_step).collect())
 }
@@ -187,6 +194,16 @@ fn floats(tensors: &[Named<'_>]) -> Vec<Tensor> {
         bytes: t.values.iter().flat_map(|x| x.to_le_bytes()).collect(),
     };
     tensors.iter().map(tensor).collect()
+}
+
+/// `0.tok_emb`: the part of state 0 that belongs to a parameter.
+fn states(trainer: &Trainer) -> Vec<Tensor> {
+    let numbered = trainer.optimizer_states().into_iter().enumerate().flat_map(|(number, state)| {
+        let mut tensors = floats(&state);
+        tensors.iter_mut().for_each(|t| t.name = format!("{number}.{}", t.name));
+        tensors
+    });
+    numbered.collect()
 }
 
 fn tokens(run: &Run, task: &dyn Task, steps: u64) -> Vec<Tensor> {

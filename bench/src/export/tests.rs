@@ -238,6 +238,55 @@ fn a_run_without_steps_has_the_gradient_of_its_first_validation_batch() {
 }
 
 #[test]
+fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
+    let lab = Lab::new();
+    let trainers = Trainers::new(Cpu::new(Simd::detect()));
+    let mut first = lab.candidates().known[0].run.clone();
+    first.recipe.optimizer = preheat_suites::definition::parse_recipe(
+        "test",
+        "{model: {layer-norm: {width: 2}}, task: {language: {}}, optimizer: {adam: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
+        &preheat_suites::definition::Registry::builtin(),
+    )
+    .unwrap()
+    .optimizer;
+    let mut trainer = trainers.trainer(&first, None).unwrap();
+    for _ in 0..3 {
+        trainer.advance();
+    }
+    let checkpoint = trainer.checkpoint();
+    let names = ["expected.json", "final.safetensors", "gradients.safetensors", "optimizer.safetensors"];
+    for (optimizer_state, before) in [(true, 3), (false, 0)] {
+        let start = preheat_suites::run::Start::Checkpoint { run: first.id(), step: 3, optimizer_state };
+        let run = Run { start, ..first.clone() };
+        let out = lab.path(&format!("kept-{optimizer_state}"));
+        let next = trainers.trainer(&run, Some(&checkpoint)).unwrap();
+        write(&Folder::open(&out).unwrap(), &[], &run, &*trainers.task(&run).unwrap(), next, 2).unwrap();
+        let recipe = json(&out, "recipe.json");
+        assert_eq!(recipe["optimizer_steps"], before);
+        // 1 − β2^t.
+        let correction = (1.0 - power(0.999, before + 1)).sqrt();
+        let found = recipe["host"][0]["scalars"]["root_correction2"].as_f64().unwrap();
+        assert!((found - correction).abs() < 1e-12, "{found} {correction}");
+        assert_eq!(names.map(|name| out.join(name).exists()), [true, true, true, optimizer_state]);
+        if optimizer_state {
+            let states = tensors(&out, "optimizer.safetensors");
+            assert_eq!(states.len(), 2 * trainer.parameters().len());
+            for (number, state) in trainer.optimizer_states().iter().enumerate() {
+                for Named { name, shape, values } in state {
+                    let (found, bytes) = &states[&format!("{number}.{name}")];
+                    assert!(found == shape && reals(bytes).eq(values.iter().copied()), "{number}.{name}");
+                }
+            }
+        }
+    }
+}
+
+/// A small whole power, by products.
+fn power(x: f64, n: i32) -> f64 {
+    (0..n).fold(1.0, |product, _| product * x)
+}
+
+#[test]
 fn a_folder_of_other_things_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("a/b");

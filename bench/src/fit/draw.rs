@@ -51,7 +51,11 @@ fn curves(fit: &Fit) -> (Vec<Plot>, Layout) {
     let optima = fit.budgets.iter().filter_map(|b| Some((b.params?, b.loss?)));
     let optima = ScatterPlot::new().with_data(optima).with_color(OPTIMUM).with_marker(MarkerShape::Star).with_size(6.0);
     plots.push(Plot::Scatter(optima.with_legend("optimum")));
+    let losses = || fit.points.iter().map(|p| p.loss);
+    let (least, most) = (losses().fold(f64::INFINITY, f64::min), losses().fold(0.0, f64::max));
     let layout = Layout::auto_from_plots(&plots).with_log_scale().with_title(name(&fit.group));
+    // Whole decades would leave most of the panel empty.
+    let layout = layout.with_y_axis_min(0.97 * least).with_y_axis_max(1.03 * most);
     let layout = layout.with_x_label(format!("parameters ({})", fit.convention)).with_y_label("loss, nats/token");
     (plots, layout.with_x_tick_format(TickFormat::Sci).with_legend_title("FLOPs"))
 }

@@ -2,7 +2,9 @@
 
 use super::table::{Rows, Table};
 use preheat_kernels::rng::Stream;
+use preheat_suites::fits::accounting::Convention;
 use preheat_suites::fits::curve::Point;
+use preheat_suites::fits::hyper::{Hyper, hyper};
 use preheat_suites::fits::isoflop::{self, Budget, IsoFlop, Laws, Options, Procedure};
 use preheat_suites::fits::law::Law;
 use preheat_suites::fits::noise::{Noise, Reading};
@@ -151,6 +153,8 @@ pub struct Prediction {
     pub tokens: f64,
     /// 95 %.
     pub tokens_interval: [f64; 2],
+    /// Batch, rate and β₂ at N* by the laws of Porian et al. 2024, which count the head; null under another count.
+    pub hyper: Option<Hyper>,
 }
 
 /// A budget's optimum, or why it has none.
@@ -279,7 +283,7 @@ fn fit(rows: &Rows, procedure: Procedure, paper: Option<&Paper>, asked: &Asked) 
         tokens: laws.as_ref().ok().map(|laws| tokens_law(&laws.tokens)),
         tokens_per_param: laws.as_ref().ok().map(|laws| laws.tokens_per_param),
         other_noise,
-        predictions: laws.as_ref().map(|laws| predictions(laws, &asked.predict)).unwrap_or_default(),
+        predictions: laws.as_ref().map(|laws| predictions(laws, rows.convention, &asked.predict)).unwrap_or_default(),
         budgets: budgets.into_iter().map(row).collect(),
         parametric_why: parametric.as_ref().and_then(|found| found.as_ref().err().cloned()),
         parametric: parametric.and_then(Result::ok),
@@ -305,13 +309,14 @@ const fn tokens_law(law: &Law) -> TokensLaw {
     TokensLaw { exponent: law.exponent, coefficient: law.coefficient, r2: law.r2, interval: law.interval }
 }
 
-fn predictions(laws: &Laws, budgets: &[f64]) -> Vec<Prediction> {
+fn predictions(laws: &Laws, convention: Convention, budgets: &[f64]) -> Vec<Prediction> {
     let at = |flops: &f64| Prediction {
         flops: *flops,
         params: laws.params.at(*flops),
         params_interval: laws.params.interval_at(*flops),
         tokens: laws.tokens.at(*flops),
         tokens_interval: laws.tokens.interval_at(*flops),
+        hyper: (convention == Convention::Standard).then(|| hyper(laws.params.at(*flops))),
     };
     budgets.iter().map(at).collect()
 }

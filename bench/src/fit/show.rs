@@ -15,7 +15,11 @@ pub fn text(outcome: &Outcome, style: Style) -> String {
             parts.push(format!("{title}\n\n{}", draw(rows, style)));
         }
     };
-    table("Predictions: what the law says at a budget, with its 95 % interval.", predictions(outcome));
+    table(
+        "Predictions: what the law says at a budget, with its 95 % interval; batch (sequences of 2048) and rate at N* by the\n\
+         laws of Porian et al. 2024, fitted to 25 M to 110 M parameters, β₂ = 0.999^(batch/32).",
+        predictions(outcome),
+    );
     table("The noise model as it is meant, beside the fit.", other_noise(outcome));
     table("L = E + A/N^α + B/D^β (Huber loss of ln L; intervals by rows drawn with replacement).", parametric(outcome));
     if let Some(paper) = outcome.paper {
@@ -93,7 +97,7 @@ fn size(x: f64) -> String {
 }
 
 fn predictions(outcome: &Outcome) -> Vec<Vec<String>> {
-    let mut rows = header(&["group", "C, FLOPs", "N*", "95 %", "D*, tokens", "95 %"]);
+    let mut rows = header(&["group", "C, FLOPs", "N*", "95 %", "D*, tokens", "95 %", "batch", "rate", "β₂"]);
     for fit in &outcome.fits {
         for p in &fit.predictions {
             rows.push(vec![
@@ -103,6 +107,9 @@ fn predictions(outcome: &Outcome) -> Vec<Vec<String>> {
                 range(p.params_interval),
                 size(p.tokens),
                 range(p.tokens_interval),
+                p.hyper.map(|h| number(h.batch_sequences)).unwrap_or_default(),
+                p.hyper.map(|h| format!("{:.2e}", h.peak_lr)).unwrap_or_default(),
+                p.hyper.map(|h| format!("{:.4}", h.beta2)).unwrap_or_default(),
             ]);
         }
     }

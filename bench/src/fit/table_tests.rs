@@ -101,11 +101,11 @@ fn rows_that_a_fit_cannot_use_are_named() {
     assert_eq!(
         table.warnings,
         [
-            "t.csv:7: 6·params·tokens is 2.000 of the budget",
             "t.csv:6: repeats the budget and size of line 5; the lower loss is kept",
             "t.csv:2: the loss is NaN; the row is left out",
             "t.csv:3: the loss is inf; the row is left out",
             "t.csv:4: the loss is missing; the row is left out",
+            "t.csv:7: 6·params·tokens is 2.000 of the budget",
         ]
     );
 }

@@ -102,6 +102,7 @@ fn numerics(golden: &SuiteResult, here: &SuiteResult) -> Option<Difference> {
 
 fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let flipped = pairs(&golden.claims, &here.claims, claim_key).filter(|(was, is)| was.verdict != is.verdict);
+    let swept = pairs(&golden.claims, &here.claims, claim_key).flat_map(|(was, is)| swept(was, is));
     flipped
         .map(|(was, is)| {
             let effect = is.effect.map(number).unwrap_or_default();
@@ -112,6 +113,22 @@ fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
                 is: table::verdict(is),
                 effect: effect + &range,
             }
+        })
+        .chain(swept)
+        .collect()
+}
+
+/// Verdicts that flipped at another value of the axis that a claim is swept over.
+fn swept(was: &ClaimResult, is: &ClaimResult) -> Vec<Difference> {
+    let (Some(was), Some(now)) = (&was.sweep, &is.sweep) else { return Vec::new() };
+    let both = now.others.iter().filter_map(|b| Some((was.others.iter().find(|a| a.value.same(&b.value))?, b)));
+    let flipped = both.filter(|(a, b)| a.verdict != b.verdict);
+    flipped
+        .map(|(a, b)| Difference::Science {
+            claim: format!("{} ({}) at {}={}", is.id, is.paper_claim, now.axis, b.value),
+            was: table::verdict_name(a.verdict).into(),
+            is: table::verdict_name(b.verdict).into(),
+            effect: b.effect.map(number).unwrap_or_default(),
         })
         .collect()
 }
@@ -199,6 +216,8 @@ mod tests {
     fn a_flipped_verdict_is_science_and_says_was_and_is() {
         let lines = after(|x| x.claims[0].verdict = Verdict::Refuted);
         check(&lines, &["science: claim x0-claim (X0) was reproduced and is refuted (effect 0.5000 [0.2500, 0.7500])"]);
+        let lines = after(|x| x.claims[0].sweep.as_mut().unwrap().others[0].verdict = Verdict::Inconclusive);
+        check(&lines, &["claim x0-claim (X0) at task.shift=0.2 was reproduced and is inconclusive (effect 0.3750)"]);
     }
 
     #[test]
@@ -212,6 +231,7 @@ mod tests {
     fn any_other_change_is_still_red() {
         check(&after(|x| x.claims[0].effect = Some(0.5 + f64::EPSILON)), &["derived: equal runs, other tables: x0"]);
         check(&after(|x| x.scale.push('!')), &["the header"]);
+        check(&after(|x| x.claims[0].sweep = None), &["derived: equal runs, other tables: x0"]);
         check(&after(|x| x.runs.swap(0, 1)), &["the header or the order"]);
     }
 }

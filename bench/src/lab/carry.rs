@@ -9,6 +9,7 @@ use preheat_suites::claims::judge::judge;
 use preheat_suites::claims::{Claim, Tier};
 use preheat_suites::definition::{self, Column};
 use preheat_suites::plan::{Cell, Planned, Ready};
+use preheat_suites::readings::Reading;
 use preheat_suites::record::{Measured, Observation};
 use preheat_suites::run::{Run, RunId, Start};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,9 +114,11 @@ pub trait Sizes {
     fn parameters(&self, run: &Run) -> Option<u64>;
 }
 
-/// The curves that claims read.
+/// The curves that claims and columns read.
 pub fn curves_read(suites: &[Suite]) -> BTreeSet<String> {
-    suites.iter().flat_map(|suite| &suite.claims).flat_map(definition::curves_read).collect()
+    let columns = suites.iter().flat_map(|suite| suite.show.values().flatten());
+    let shown = columns.filter_map(|column| Some(Reading::parse(&column.metric)?.curve));
+    suites.iter().flat_map(|suite| &suite.claims).flat_map(definition::curves_read).chain(shown).collect()
 }
 
 /// Carries out `suites`. Where `train` is not set nothing is trained, and what is missing is counted.
@@ -229,7 +232,7 @@ pub(super) fn jobs(
         let key = key(&run, conditions);
         let start = match &run.start {
             Start::Fresh => None,
-            Start::Checkpoint { run, step } => keys.get(run).map(|key| (key.clone(), *step)),
+            Start::Checkpoint { run, step, .. } => keys.get(run).map(|key| (key.clone(), *step)),
         };
         keys.insert(id.clone(), key.clone());
         places.insert(id, jobs.len());

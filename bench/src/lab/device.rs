@@ -1,30 +1,119 @@
 //! Where numbers are computed, and what is kept about it.
 
-use super::MathArg;
+use super::cubins::Cubins;
+use super::{MathArg, libraries};
 use crate::CODE_ID;
 use crate::cli::DeviceArg;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::store::key::Conditions;
 use preheat_kernels::cpu::{Cpu, Simd, check_float_environment};
+use preheat_kernels::cuda::Cuda;
+use preheat_kernels::cuda::gpu::Gpu;
+use preheat_kernels::cuda::probe::version;
+use preheat_kernels::device::Device;
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
 
-/// The device that the words name.
+/// Where numbers are computed.
+#[derive(Clone)]
+pub enum Chosen {
+    /// This machine's processor: a thread a run.
+    Cpu(Cpu),
+    /// An NVIDIA GPU: runs of one shape together.
+    Cuda(Arc<Cuda>),
+}
+
+/// The device that the words name. Compiled kernels are kept below `store`.
 ///
 /// # Errors
-/// A device that this build lacks (5), a pair that makes no sense (2).
-pub fn choose(device: DeviceArg, math: MathArg) -> Result<Cpu, Failure> {
-    match (device, math) {
-        (DeviceArg::Cuda, _) => Err(Failure {
-            exit: Exit::Failed,
-            message: "--device cuda: this build has no CUDA device yet; use --device cpu".into(),
-        }),
-        (DeviceArg::Cpu, MathArg::Fast) => {
-            Err(Failure::usage("--math fast: the cpu device computes in exact math only; use --math exact"))
+/// A device that this machine lacks (5), a pair that makes no sense (2).
+pub fn choose(device: DeviceArg, math: MathArg, store: &Path) -> Result<Chosen, Failure> {
+    if math == MathArg::Fast {
+        let name = device.name();
+        let message = format!("--math fast: the {name} device computes in exact math only; use --math exact");
+        return Err(Failure::usage(message));
+    }
+    let host = cpu()?;
+    match device {
+        DeviceArg::Cpu => Ok(Chosen::Cpu(host)),
+        DeviceArg::Cuda => Ok(Chosen::Cuda(Arc::new(Cuda::new(gpu(store)?, host, true)))),
+    }
+}
+
+/// This machine's processor.
+///
+/// # Errors
+/// A forced instruction set that it lacks (2), rounding that is not IEEE's (5).
+pub fn cpu() -> Result<Cpu, Failure> {
+    check_float_environment().map_err(Failure::failed)?;
+    Ok(Cpu::new(Simd::from_env().map_err(Failure::usage)?))
+}
+
+/// This machine's first GPU.
+///
+/// # Errors
+/// What is missing and how to go on (5).
+pub fn gpu(store: &Path) -> Result<Arc<Gpu>, Failure> {
+    let opened = Gpu::open(&libraries::folders(), Box::new(Cubins::new(store)));
+    opened.map_err(|e| Failure::failed(format!("--device cuda: {e}; or use --device cpu")))
+}
+
+impl Chosen {
+    /// As a trainer sees it.
+    pub fn shared(&self) -> Arc<dyn Device> {
+        match self {
+            Self::Cpu(cpu) => Arc::new(*cpu),
+            Self::Cuda(cuda) => Arc::clone(cuda) as Arc<dyn Device>,
         }
-        (DeviceArg::Cpu, MathArg::Exact) => {
-            check_float_environment().map_err(Failure::failed)?;
-            Ok(Cpu::new(Simd::from_env().map_err(Failure::usage)?))
+    }
+
+    /// `cpu` or `cuda`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu(_) => "cpu",
+            Self::Cuda(_) => "cuda",
         }
+    }
+
+    /// Threads that train where nobody says how many: one that feeds the GPU, or one a core.
+    pub fn jobs(&self) -> usize {
+        match self {
+            Self::Cpu(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
+            Self::Cuda(_) => 1,
+        }
+    }
+
+    /// What every run on it shares in the store: `simd` is the GPU's architecture, such as `sm_90`.
+    pub fn conditions(&self) -> Conditions {
+        match self {
+            Self::Cpu(cpu) => conditions(cpu),
+            Self::Cuda(cuda) => Conditions {
+                device: self.name().into(),
+                simd: format!("sm_{}", cuda.gpu().about.sm),
+                ..conditions(&cuda.host())
+            },
+        }
+    }
+
+    /// What is kept with a record for the reader, and never compared.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let cuda = match self {
+            Self::Cpu(cpu) => return environment(cpu),
+            Self::Cuda(cuda) => cuda,
+        };
+        let about = &cuda.gpu().about;
+        let mut all = environment(&cuda.host());
+        let more = [
+            ("device", self.name().to_string()),
+            ("math", "exact".to_string()),
+            ("gpu", format!("{}, sm_{}, {} multiprocessors", about.name, about.sm, about.multiprocessors)),
+            ("driver", format!("CUDA {}", version(about.driver))),
+            ("nvrtc", format!("{}.{}", about.nvrtc.0, about.nvrtc.1)),
+        ];
+        all.extend(more.map(|(key, value)| (key.to_string(), value)));
+        all
     }
 }
 
@@ -63,13 +152,14 @@ pub(crate) fn cpu_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn what_this_build_lacks_is_said_with_its_code() {
-        let no_cuda = choose(DeviceArg::Cuda, MathArg::Exact).unwrap_err();
-        assert_eq!(no_cuda.exit, Exit::Failed);
-        let no_fast = choose(DeviceArg::Cpu, MathArg::Fast).unwrap_err();
-        assert_eq!(no_fast.exit, Exit::Usage);
-        assert!(!no_cuda.message.contains('\n') && !no_fast.message.contains('\n'));
+        for device in [DeviceArg::Cpu, DeviceArg::Cuda] {
+            let Err(no_fast) = choose(device, MathArg::Fast, Path::new("store")) else { panic!("{device:?}") };
+            assert_eq!(no_fast.exit, Exit::Usage);
+            assert!(!no_fast.message.contains('\n') && no_fast.message.contains("use --math exact"));
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! The lab: plan → workers → records → judge → compare. One way, and only records are written.
 
 pub mod carry;
+pub mod cubins;
 pub mod data;
 pub mod device;
+pub mod libraries;
 pub mod load;
 pub mod part;
 pub mod progress;

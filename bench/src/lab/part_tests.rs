@@ -21,7 +21,10 @@ impl Chain {
     }
 
     fn child() -> Run {
-        Run { start: Start::Checkpoint { run: Self::source().id(), step: 3 }, ..run("child", 4, 1) }
+        Run {
+            start: Start::Checkpoint { run: Self::source().id(), step: 3, optimizer_state: false },
+            ..run("child", 4, 1)
+        }
     }
 }
 

@@ -1,20 +1,19 @@
 //! One bench from its words to its results: the part that `bench` and `accept` share.
 
 use super::carry::{self, Extent, Missing, Outcome, Suite};
+use super::device::Chosen;
 use super::part::{self, Part};
 use super::shard::{Deal, Shard};
 use super::trainer::Trainers;
 use super::workers::Workers;
-use super::{Options, device, progress};
+use super::{Options, progress};
 use crate::exit::Failure;
 use crate::results::SuiteResult;
 use crate::store::Store;
 use crate::store::key::Conditions;
 use crate::table;
-use preheat_kernels::cpu::Cpu;
 use preheat_suites::run::Run;
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -44,13 +43,13 @@ pub struct Done {
 }
 
 impl Session {
-    /// A session on `cpu`.
-    pub fn new(options: Options, cpu: Cpu) -> Self {
+    /// A session on `device`, with at most `cohort` runs together, or as many as suit the device.
+    pub fn new(options: Options, device: Chosen, cohort: Option<usize>) -> Self {
         Self {
             options,
-            conditions: device::conditions(&cpu),
-            environment: device::environment(&cpu),
-            trainers: Trainers::new(cpu),
+            conditions: device.conditions(),
+            environment: device.environment(),
+            trainers: Trainers::on(device, cohort),
         }
     }
 
@@ -66,7 +65,7 @@ impl Session {
 
     /// Threads that train.
     pub fn jobs(&self) -> usize {
-        self.options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
+        self.options.jobs.unwrap_or_else(|| self.trainers.device().jobs())
     }
 
     /// The machine class whose throughput is kept.
@@ -106,7 +105,7 @@ impl Session {
 
     /// FLOPs of a whole run, by which shards are dealt.
     pub fn run_flops(&self, run: &Run) -> f64 {
-        preheat_suites::train::run_flops(&run.recipe.train, self.trainers.step_flops(run).unwrap_or(0.0))
+        self.trainers.run_flops(run).unwrap_or(0.0)
     }
 
     fn with_workers<T>(&self, suites: &[Suite], f: impl FnOnce(&Workers<'_>) -> T) -> Result<T, Failure> {

@@ -2,28 +2,43 @@
 
 use super::carry::Sizes;
 use super::data;
-use super::work::{Training, Work};
+use super::device::Chosen;
+use super::work::{Start, Training, Work};
+use super::workers::Job;
 use crate::store::key::{Conditions, Key};
 use preheat_kernels::cpu::Cpu;
+use preheat_kernels::cuda::device_bytes;
 use preheat_suites::models::MODELS;
 use preheat_suites::record::Measured;
 use preheat_suites::registry::{Invalid, build};
 use preheat_suites::run::Run;
 use preheat_suites::tasks::Task;
-use preheat_suites::train::Trainer;
+use preheat_suites::train::{Cohort, Trainer, program, run_flops, shape};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Starts real runs.
 pub struct Trainers {
-    device: Cpu,
+    device: Chosen,
+    cohort: Option<usize>,
     tasks: Mutex<BTreeMap<String, Arc<dyn Task>>>,
 }
 
 impl Trainers {
-    /// Trainers on `device`.
-    pub fn new(device: Cpu) -> Self {
-        Self { device, tasks: Mutex::new(BTreeMap::new()) }
+    /// Trainers on a CPU, each run alone.
+    pub fn new(cpu: Cpu) -> Self {
+        Self::on(Chosen::Cpu(cpu), None)
+    }
+
+    /// Trainers on `device`, with at most `cohort` runs together, or as many as suit the device.
+    pub fn on(device: Chosen, cohort: Option<usize>) -> Self {
+        Self { device, cohort, tasks: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// What trains.
+    pub fn device(&self) -> &Chosen {
+        &self.device
     }
 
     /// The task of a run, opened at most once a process.
@@ -43,18 +58,39 @@ impl Trainers {
         Ok(task)
     }
 
-    /// A run at its start: fresh, or at the parameters of `from`, another run's checkpoint.
+    /// A run at its start on this machine's processor: fresh, or at `from`, another run's checkpoint, of which it takes
+    /// what its start says.
     ///
     /// # Errors
     /// One line: data, recipe or checkpoint do not fit.
     pub fn trainer(&self, run: &Run, from: Option<&[u8]>) -> Result<Trainer, String> {
         let task = self.task(run).map_err(|e| e.to_string())?;
-        let mut trainer = Trainer::new(run, task, self.device).map_err(|e| e.to_string())?;
+        let cpu = match &self.device {
+            Chosen::Cpu(cpu) => *cpu,
+            Chosen::Cuda(cuda) => cuda.host(),
+        };
+        let mut trainer = Trainer::new(run, task, cpu).map_err(|e| e.to_string())?;
         if let Some(bytes) = from {
-            // Parameters only: the new run's optimizer may be another one, so its moments start at zero.
-            trainer.start_from(bytes, false)?;
+            trainer.start_from(bytes, run.takes_optimizer_state())?;
         }
         Ok(trainer)
+    }
+
+    /// How many runs of the shape of `run` are trained together at most.
+    fn together(&self, run: &Run) -> usize {
+        match &self.device {
+            Chosen::Cpu(_) => self.cohort.unwrap_or(1),
+            Chosen::Cuda(cuda) => {
+                let most = self.cohort.unwrap_or(COHORT);
+                let task = self.task(run).ok();
+                let program = task.and_then(|task| program(run, &*task, 1).ok().flatten());
+                let free = cuda.gpu().free_bytes().ok();
+                let fitting = program
+                    .zip(free)
+                    .map(|(program, free)| (free as f64 * SHARE / device_bytes(&program).max(1) as f64) as usize);
+                fitting.map_or(most, |fitting| fitting.clamp(1, most))
+            }
+        }
     }
 
     /// FLOPs of one training step of a run: the exact sum over its matrix products.
@@ -65,6 +101,16 @@ impl Trainers {
         let task = self.task(run)?;
         let model = build("model", MODELS, &run.recipe.model)?;
         Ok(model.step_flops(run.recipe.train.size("batch"), task.vocab(), task.seq()))
+    }
+
+    /// FLOPs of a whole run: its steps, evaluations and probes.
+    ///
+    /// # Errors
+    /// A recipe that cannot be built.
+    pub fn run_flops(&self, run: &Run) -> Result<f64, Invalid> {
+        // The task's own validation set, and those beside it.
+        let sets = 1 + self.task(run)?.named_sets().iter().filter(|named| named.set.is_some()).count();
+        Ok(run_flops(run, sets, self.step_flops(run)?))
     }
 
     /// Learnable parameters of a run's model.
@@ -82,11 +128,62 @@ pub fn key(run: &Run, conditions: &Conditions) -> Key {
     Key { run: run.id(), conditions: conditions.clone(), data: data::data_hash(&run.recipe.task) }
 }
 
-struct OnCpu(Trainer);
+/// Runs together on a GPU where nobody says how many: more did not fit anything better into the papers' shapes.
+const COHORT: usize = 64;
+
+/// Share of a GPU's free memory that a cohort may take: kernels and the driver take some too.
+const SHARE: f64 = 0.8;
 
 impl Work for Trainers {
-    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String> {
-        Ok(Box::new(OnCpu(self.trainer(run, from)?)))
+    fn start(&self, runs: &[Start<'_>]) -> Result<Box<dyn Training + '_>, String> {
+        let tasks = runs.iter().map(|(run, _)| Ok((*run, self.task(run).map_err(|e| e.to_string())?)));
+        let members = tasks.collect::<Result<Vec<_>, String>>()?;
+        let mut cohort = Cohort::new(&members, self.device.shared()).map_err(|e| e.to_string())?;
+        for (r, (run, from)) in runs.iter().enumerate() {
+            if let Some(bytes) = from {
+                cohort.start_from(r, bytes, run.takes_optimizer_state())?;
+            }
+        }
+        Ok(Box::new(Together(cohort)))
+    }
+
+    fn cohorts(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        self.grouped(jobs)
+    }
+}
+
+impl Borrow<Run> for Job {
+    fn borrow(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl Trainers {
+    /// Runs of one shape together, in the order of the first of them. A run that cannot be built stays alone and says
+    /// why.
+    pub fn grouped<J: Borrow<Run>>(&self, jobs: Vec<J>) -> Vec<Vec<J>> {
+        if matches!((&self.device, self.cohort), (Chosen::Cpu(_), None | Some(1))) {
+            return jobs.into_iter().map(|job| vec![job]).collect();
+        }
+        let mut cohorts: Vec<Vec<J>> = Vec::new();
+        // Of each shape, the cohort that is being filled and how many it takes.
+        let mut filling: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for job in jobs {
+            let run: &Run = job.borrow();
+            let shape = self.task(run).and_then(|task| shape(run, &*task));
+            let open = shape.as_ref().ok().and_then(|shape| filling.get(shape).copied());
+            match open.filter(|(at, room)| cohorts[*at].len() < *room) {
+                Some((at, _)) => cohorts[at].push(job),
+                None => {
+                    if let Ok(shape) = shape {
+                        let room = open.map_or_else(|| self.together(run), |(_, room)| room);
+                        filling.insert(shape, (cohorts.len(), room));
+                    }
+                    cohorts.push(vec![job]);
+                }
+            }
+        }
+        cohorts
     }
 }
 
@@ -99,23 +196,25 @@ impl Sizes for Trainers {
     }
 }
 
-impl Training for OnCpu {
-    fn step(&self) -> u64 {
-        self.0.step()
+struct Together(Cohort);
+
+impl Training for Together {
+    fn step(&self, r: usize) -> u64 {
+        self.0.step(r)
     }
-    fn is_done(&self) -> bool {
-        self.0.is_done()
+    fn is_done(&self, r: usize) -> bool {
+        self.0.is_done(r)
     }
-    fn advance(&mut self) {
-        self.0.advance();
+    fn advance(&mut self) -> Result<(), String> {
+        self.0.advance().map_err(|e| e.to_string())
     }
-    fn checkpoint(&self) -> Vec<u8> {
-        self.0.checkpoint()
+    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String> {
+        self.0.checkpoint(r).map_err(|e| e.to_string())
     }
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.0.restore(bytes)
+    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
+        self.0.restore(r, bytes)
     }
-    fn finish(self: Box<Self>) -> Measured {
-        self.0.finish()
+    fn finish(self: Box<Self>) -> Result<Vec<Measured>, String> {
+        self.0.finish().map_err(|e| e.to_string())
     }
 }

@@ -1,26 +1,36 @@
-//! The seam between the lab and what it drives: something that trains one run step by step.
+//! The seam between the lab and what it drives: something that trains runs of one shape, step by step together.
 
+use super::workers::Job;
 use preheat_suites::record::Measured;
 use preheat_suites::run::Run;
 
+/// A run, and another run's checkpoint where it starts from one.
+pub type Start<'a> = (&'a Run, Option<Vec<u8>>);
+
 /// Starts runs. The real one is [`super::trainer::Trainers`]; tests plant crashes in a quick one.
 pub trait Work: Sync {
-    /// A run at its start: fresh, or at the parameters of `from`, another run's checkpoint. The error is one line.
-    fn start(&self, run: &Run, from: Option<&[u8]>) -> Result<Box<dyn Training + '_>, String>;
+    /// Runs at their start: fresh, or at the parameters of another run's checkpoint. They are one of the lists that
+    /// [`Self::cohorts`] gives, or a part of one. The error is one line.
+    fn start(&self, runs: &[Start<'_>]) -> Result<Box<dyn Training + '_>, String>;
+
+    /// Which runs are trained together, in the order in which they are taken.
+    fn cohorts(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        jobs.into_iter().map(|job| vec![job]).collect()
+    }
 }
 
-/// One run in progress, on one thread.
+/// Runs in progress, on one thread. Each is named by its place among those that were started.
 pub trait Training {
-    /// Steps completed.
-    fn step(&self) -> u64;
-    /// Whether nothing remains to be trained.
-    fn is_done(&self) -> bool;
-    /// Trains one step.
-    fn advance(&mut self);
-    /// Everything needed to go on with the same bits.
-    fn checkpoint(&self) -> Vec<u8>;
-    /// Goes on from a checkpoint of the same run. The error is one line; the training is then unusable.
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), String>;
-    /// Final measurements.
-    fn finish(self: Box<Self>) -> Measured;
+    /// Steps that run `r` completed.
+    fn step(&self, r: usize) -> u64;
+    /// Whether nothing of run `r` remains to be trained.
+    fn is_done(&self, r: usize) -> bool;
+    /// Trains one step of every run that is not done. The error is one line; the training is then unusable.
+    fn advance(&mut self) -> Result<(), String>;
+    /// Everything that run `r` needs to go on with the same bits, alone or among others.
+    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String>;
+    /// Run `r` goes on from a checkpoint of the same run. The error is one line; the training is then unusable.
+    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String>;
+    /// Final measurements of each run.
+    fn finish(self: Box<Self>) -> Result<Vec<Measured>, String>;
 }

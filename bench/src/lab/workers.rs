@@ -1,5 +1,5 @@
-//! Workers: threads that each take the next run, train it on one thread, and keep its record. Numbers
-//! depend neither on how many there are nor on the order in which they take runs.
+//! Workers: threads that each take the next run, or the next cohort of runs, train it on one thread, and keep the
+//! records. Numbers depend neither on how many there are, nor on the order in which they take runs, nor on cohorts.
 
 use super::progress::Progress;
 use super::work::{Training, Work};
@@ -111,7 +111,8 @@ struct Shared {
 }
 
 struct Queue {
-    ready: VecDeque<Job>,
+    /// Each is trained together.
+    ready: VecDeque<Vec<Job>>,
     /// Runs that another bench trains now.
     elsewhere: VecDeque<Job>,
     carried: Carried,
@@ -124,6 +125,7 @@ impl Workers<'_> {
         let cost = |job: &Job| work(&job.run, job.step_flops);
         ready.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
         self.progress.begin(ready.len(), ready.iter().map(cost).sum(), carried.measured.len());
+        let ready = self.work.cohorts(ready);
         let threads = self.jobs.clamp(1, ready.len().max(1));
         let queue = Queue { ready: ready.into(), elsewhere: VecDeque::new(), carried };
         let shared = Shared { queue: Mutex::new(queue), halt: AtomicBool::new(false) };
@@ -171,7 +173,7 @@ impl Workers<'_> {
 
     fn work_through(&self, shared: &Shared) {
         loop {
-            let (job, waits) = {
+            let (group, waits) = {
                 let mut queue = lock(&shared.queue);
                 if shared.halt.load(Ordering::Relaxed) {
                     return;
@@ -181,9 +183,9 @@ impl Workers<'_> {
                     return;
                 }
                 match queue.ready.pop_front() {
-                    Some(job) => (job, false),
+                    Some(group) => (group, false),
                     None => match queue.elsewhere.pop_front() {
-                        Some(job) => (job, true),
+                        Some(job) => (vec![job], true),
                         None => return,
                     },
                 }
@@ -193,25 +195,28 @@ impl Workers<'_> {
             }
             let started = (self.clock)();
             let mut steps = 0;
-            let end = catch_unwind(AssertUnwindSafe(|| self.one(&job, &mut steps, &shared.halt)))
+            let ends = catch_unwind(AssertUnwindSafe(|| self.group(&group, &mut steps, &shared.halt)))
                 .unwrap_or_else(|payload| Err(Fault::Run(format!("panicked: {}", panic_line(payload.as_ref())))));
             let mut queue = lock(&shared.queue);
             if steps > 0 {
-                queue.carried.throughput.flops += steps as f64 * job.step_flops;
+                queue.carried.throughput.flops += steps as f64 * group[0].step_flops;
                 queue.carried.throughput.seconds += (self.clock)().saturating_sub(started).as_secs_f64();
             }
-            match end {
-                Ok(End::Measured(measured, trained)) => {
-                    queue.carried.trained += usize::from(trained);
-                    queue.carried.measured.insert(job.key.run.clone(), *measured);
-                    self.progress.finished();
+            match ends {
+                Ok(ends) => group.into_iter().zip(ends).for_each(|(job, end)| self.ended(job, end, &mut queue)),
+                Err(Fault::Run(_)) if group.len() > 1 => {
+                    // One run's fault, or too much for the device: each half is tried alone.
+                    let mut first = group;
+                    let second = first.split_off(first.len() / 2);
+                    queue.ready.push_front(second);
+                    queue.ready.push_front(first);
                 }
-                Ok(End::Busy) => queue.elsewhere.push_back(job),
-                Ok(End::Stopped) => queue.carried.interrupted |= self.stop.load(Ordering::Relaxed),
                 Err(Fault::Run(why)) => {
-                    self.progress.warn(&format!("{}: {why}", job.label));
-                    queue.carried.failures.push((job.label, why, job.key.run));
-                    self.progress.finished();
+                    for job in group {
+                        self.progress.warn(&format!("{}: {why}", job.label));
+                        queue.carried.failures.push((job.label, why.clone(), job.key.run));
+                        self.progress.finished();
+                    }
                 }
                 Err(Fault::Store(why)) => {
                     // The others meet the same: the first line says it all.
@@ -222,40 +227,82 @@ impl Workers<'_> {
         }
     }
 
-    /// Trains one run, or takes its record where another bench has just written it.
-    fn one(&self, job: &Job, steps: &mut u64, halt: &AtomicBool) -> Result<End, Fault> {
-        let Some(lock) = self.store.lock(&job.key)? else { return Ok(End::Busy) };
-        // Only now does nobody else write: look again.
-        if let Some(record) = self.finished(job) {
-            self.store.drop_checkpoint(&job.key);
-            lock.remove();
-            return Ok(End::Measured(Box::new(self.read(record.measured)), false));
-        }
-        let mut training = self.resumed(job)?;
-        let mut saved = (self.clock)();
-        self.keep_for_others(job, &*training)?;
-        while !training.is_done() {
-            if self.stop.load(Ordering::Relaxed) || halt.load(Ordering::Relaxed) {
-                self.store.keep_checkpoint(&job.key, &training.checkpoint())?;
-                return Ok(End::Stopped);
+    fn ended(&self, job: Job, end: End, queue: &mut Queue) {
+        match end {
+            End::Measured(measured, trained) => {
+                queue.carried.trained += usize::from(trained);
+                queue.carried.measured.insert(job.key.run, *measured);
+                self.progress.finished();
             }
+            End::Busy => queue.elsewhere.push_back(job),
+            End::Stopped => queue.carried.interrupted |= self.stop.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Trains the runs of a group together, save for those that another bench trains or has just finished.
+    fn group(&self, group: &[Job], steps: &mut u64, halt: &AtomicBool) -> Result<Vec<End>, Fault> {
+        let mut ends: Vec<End> = Vec::new();
+        let mut own = Vec::new();
+        for (place, job) in group.iter().enumerate() {
+            ends.push(End::Busy);
+            let Some(lock) = self.store.lock(&job.key)? else { continue };
+            // Only now does nobody else write: look again.
+            if let Some(record) = self.finished(job) {
+                self.store.drop_checkpoint(&job.key);
+                lock.remove();
+                ends[place] = End::Measured(Box::new(self.read(record.measured)), false);
+            } else {
+                own.push((place, lock));
+            }
+        }
+        let jobs: Vec<&Job> = own.iter().map(|(place, _)| &group[*place]).collect();
+        if jobs.is_empty() {
+            return Ok(ends);
+        }
+        let measured = self.train(&jobs, steps, halt)?;
+        let Some(measured) = measured else {
+            own.iter().for_each(|(place, _)| ends[*place] = End::Stopped);
+            return Ok(ends);
+        };
+        for ((place, lock), measured) in own.into_iter().zip(measured) {
+            let job = &group[place];
+            self.progress.advanced(job.step_flops);
+            let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
+            self.store.keep(&job.key, &record)?;
+            lock.remove();
+            ends[place] = End::Measured(Box::new(self.read(record.measured)), true);
+        }
+        Ok(ends)
+    }
+
+    /// Trains `jobs` to their ends, in step. `None` where it is told to stop: then each is checkpointed.
+    fn train(&self, jobs: &[&Job], steps: &mut u64, halt: &AtomicBool) -> Result<Option<Vec<Measured>>, Fault> {
+        let mut training = self.resumed(jobs)?;
+        let mut saved = (self.clock)();
+        let mut running: Vec<usize> = (0..jobs.len()).collect();
+        self.keep_for_others(jobs, &running, &*training)?;
+        loop {
+            running.retain(|r| !training.is_done(*r));
+            if running.is_empty() {
+                return Ok(Some(training.finish()?));
+            }
+            let stopped = self.stop.load(Ordering::Relaxed) || halt.load(Ordering::Relaxed);
             let now = (self.clock)();
             // A clock that went back must not put the next checkpoint off.
-            if now < saved || now - saved >= self.checkpoint_every {
-                self.store.keep_checkpoint(&job.key, &training.checkpoint())?;
+            if stopped || now < saved || now - saved >= self.checkpoint_every {
+                for (r, job) in jobs.iter().enumerate() {
+                    self.store.keep_checkpoint(&job.key, &training.checkpoint(r)?)?;
+                }
                 saved = now;
             }
-            training.advance();
-            *steps += 1;
-            self.keep_for_others(job, &*training)?;
-            self.progress.advanced(job.step_flops);
+            if stopped {
+                return Ok(None);
+            }
+            training.advance()?;
+            *steps += running.len() as u64;
+            self.keep_for_others(jobs, &running, &*training)?;
+            running.iter().for_each(|r| self.progress.advanced(jobs[*r].step_flops));
         }
-        let measured = training.finish();
-        self.progress.advanced(job.step_flops);
-        let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
-        self.store.keep(&job.key, &record)?;
-        lock.remove();
-        Ok(End::Measured(Box::new(self.read(record.measured)), true))
     }
 
     /// The run's record, where all checkpoints that others start from are there too. A run that diverged
@@ -271,37 +318,56 @@ impl Workers<'_> {
         needed.all(|step| self.store.kept(&job.key, *step, &warn).is_some()).then_some(record)
     }
 
-    fn keep_for_others(&self, job: &Job, training: &dyn Training) -> Result<(), StoreError> {
-        let step = training.step();
-        if job.keep_steps.contains(&step) {
-            self.store.keep_for_others(&job.key, step, &training.checkpoint())?;
+    /// Keeps the checkpoints that others start from, of the runs `moved`.
+    fn keep_for_others(&self, jobs: &[&Job], moved: &[usize], training: &dyn Training) -> Result<(), Fault> {
+        for &r in moved {
+            let (job, step) = (jobs[r], training.step(r));
+            if job.keep_steps.contains(&step) {
+                self.store.keep_for_others(&job.key, step, &training.checkpoint(r)?)?;
+            }
         }
         Ok(())
     }
 
-    /// The run at its checkpoint where there is a good one, else at its start.
-    fn resumed(&self, job: &Job) -> Result<Box<dyn Training + '_>, String> {
+    /// The runs, each at its checkpoint where there is a good one, else at its start.
+    fn resumed(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, String> {
         let warn = |line: &str| self.progress.warn(line);
-        let mut training = self.fresh(job)?;
-        let Some(bytes) = self.store.checkpoint(&job.key, &warn) else { return Ok(training) };
-        if let Err(why) = training.restore(&bytes) {
-            self.store.reject_checkpoint(&job.key, &why, &warn);
-            return self.fresh(job);
+        let mut kept: Vec<Option<Vec<u8>>> = jobs.iter().map(|job| self.store.checkpoint(&job.key, &warn)).collect();
+        loop {
+            let mut training = self.fresh(jobs)?;
+            let Some(bad) = (0..jobs.len()).find(|r| !self.restored(jobs[*r], *r, kept[*r].as_deref(), &mut *training))
+            else {
+                for (r, job) in jobs.iter().enumerate().filter(|(r, _)| kept[*r].is_some()) {
+                    let step = training.step(r);
+                    self.progress.resumed(&job.label, step, step as f64 * job.step_flops);
+                }
+                return Ok(training);
+            };
+            kept[bad] = None;
         }
-        let step = training.step();
-        let mut passed = job.keep_steps.iter().filter(|kept| **kept < step);
-        if passed.any(|kept| self.store.kept(&job.key, *kept, &warn).is_none()) {
-            return self.fresh(job);
-        }
-        self.progress.resumed(&job.label, step, step as f64 * job.step_flops);
-        Ok(training)
     }
 
-    fn fresh(&self, job: &Job) -> Result<Box<dyn Training + '_>, String> {
-        let Some((key, step)) = &job.start else { return self.work.start(&job.run, None) };
-        let bytes = self.store.kept(key, *step, &|line| self.progress.warn(line));
-        let bytes = bytes.ok_or_else(|| format!("no checkpoint of run {} at step {step} to start from", key.run))?;
-        self.work.start(&job.run, Some(&bytes))
+    /// Whether run `r` is where it should be; `training` is unusable where it is not.
+    fn restored(&self, job: &Job, r: usize, bytes: Option<&[u8]>, training: &mut dyn Training) -> bool {
+        let warn = |line: &str| self.progress.warn(line);
+        let Some(bytes) = bytes else { return true };
+        if let Err(why) = training.restore(r, bytes) {
+            self.store.reject_checkpoint(&job.key, &why, &warn);
+            return false;
+        }
+        let step = training.step(r);
+        let mut passed = job.keep_steps.iter().filter(|kept| **kept < step);
+        passed.all(|kept| self.store.kept(&job.key, *kept, &warn).is_some())
+    }
+
+    fn fresh(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, String> {
+        let from = |job: &Job| {
+            let Some((key, step)) = &job.start else { return Ok(None) };
+            let bytes = self.store.kept(key, *step, &|line| self.progress.warn(line));
+            bytes.map(Some).ok_or_else(|| format!("no checkpoint of run {} at step {step} to start from", key.run))
+        };
+        let runs = jobs.iter().map(|job| Ok((&job.run, from(job)?))).collect::<Result<Vec<_>, String>>()?;
+        self.work.start(&runs)
     }
 }
 

@@ -86,6 +86,82 @@ fn a_panic_or_a_refusal_fails_one_run_and_keeps_the_others() {
 }
 
 #[test]
+fn cohorts_have_the_results_of_runs_alone() {
+    let jobs = || (1..=7).map(|seed| job("a", 5 + i64::from(seed as u32 % 3), seed)).collect::<Vec<_>>();
+    let (_a, one) = fresh();
+    let (alone, _) = carry(&one, &Fake::default(), jobs(), 1, &GO);
+    let (_b, store) = fresh();
+    let fake = Fake { cohort: 3, ..Fake::default() };
+    let (together, lines) = carry(&store, &fake, jobs(), 2, &GO);
+    assert_eq!((digests(&together), together.trained, lines), (digests(&alone), 7, vec![]));
+    assert_eq!(fake.steps.into_inner(), 5 * 2 + 6 * 3 + 7 * 2);
+}
+
+#[test]
+fn a_cohort_with_a_bad_run_loses_that_run_alone() {
+    let (_a, clean) = fresh();
+    let good = || (1..=6).map(|seed| job("a", 5, seed)).collect::<Vec<_>>();
+    let (alone, _) = carry(&clean, &Fake::default(), good(), 1, &GO);
+    let (_dir, store) = fresh();
+    let mut jobs = good();
+    jobs.insert(2, job("panic@2", 5, 7));
+    jobs.insert(5, job("refuse", 5, 8));
+    let (carried, mut lines) = carry(&store, &Fake { cohort: 8, ..Fake::default() }, jobs, 1, &GO);
+    assert_eq!((digests(&carried), carried.trained, carried.failures.len()), (digests(&alone), 6, 2));
+    lines.sort();
+    assert_eq!(
+        lines,
+        ["panic@2 seed 7: panicked: planted at step 2", "refuse seed 8: model.heads: 3 does not divide the width 8"]
+    );
+}
+
+#[test]
+fn a_stopped_cohort_goes_on_run_by_run_and_the_other_way_round() {
+    let jobs = || (1..=3).map(|seed| job("a", 20, seed)).collect::<Vec<_>>();
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), jobs(), 1, &GO);
+    for (first, then) in [(3, 1), (1, 3), (3, 2)] {
+        let (_b, store) = fresh();
+        let stop = Arc::new(AtomicBool::new(false));
+        let raise = Arc::clone(&stop);
+        let before_step: Box<dyn Fn(u64) + Send + Sync> =
+            Box::new(move |step| raise.store(step == 7, Ordering::SeqCst));
+        let fake = Fake { before_step: Some(before_step), cohort: first, ..Fake::default() };
+        let (half, _) = carry(&store, &fake, jobs(), 1, &stop);
+        assert!(half.interrupted && half.measured.is_empty());
+        assert_eq!(fake.steps.into_inner(), 8 * first);
+        let fake = Fake { cohort: then, ..Fake::default() };
+        let (rest, lines) = carry(&store, &fake, jobs(), 1, &GO);
+        assert_eq!((digests(&rest), fake.steps.into_inner()), (digests(&whole), 60 - 8 * first), "{first} {then}");
+        assert_eq!(lines, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_only_its_own_run_of_a_cohort() {
+    let jobs = || (1..=3).map(|seed| job("a", 20, seed)).collect::<Vec<_>>();
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), jobs(), 1, &GO);
+    let (_b, store) = fresh();
+    for (i, job) in jobs().iter().enumerate() {
+        // Run 2's is sealed and yet no checkpoint.
+        let bytes = if i == 1 { b"short".to_vec() } else { state(job, 10) };
+        store.keep_checkpoint(&job.key, &bytes).unwrap();
+    }
+    let fake = Fake { cohort: 3, ..Fake::default() };
+    let (carried, lines) = carry(&store, &fake, jobs(), 1, &GO);
+    assert_eq!((digests(&carried), fake.steps.into_inner()), (digests(&whole), 10 + 20 + 10));
+    assert!(lines.len() == 1 && lines[0].contains("short"), "{lines:?}");
+}
+
+/// A quick run's checkpoint after `steps` steps.
+fn state(job: &Job, steps: u64) -> Vec<u8> {
+    let step = |sum: u64, step: u64| sum.wrapping_mul(6364136223846793005).wrapping_add(step);
+    let sum = (1..=steps).fold(job.run.seed, step);
+    [steps.to_le_bytes(), sum.to_le_bytes()].concat()
+}
+
+#[test]
 fn a_stopped_run_goes_on_from_its_checkpoint_with_the_same_bits() {
     let (_a, clean) = fresh();
     let (whole, _) = carry(&clean, &Fake::default(), vec![job("a", 20, 1)], 1, &GO);

@@ -43,9 +43,13 @@ impl Moment {
 
     /// What has passed since, on the same thread.
     pub fn elapsed(&self) -> Span {
-        let now = Self::now();
-        let wall = (now.wall - self.wall).as_secs_f64();
-        let cpu = now.cpu.zip(self.cpu).map_or(wall, |(now, then)| now.saturating_sub(then).as_secs_f64());
+        Self::now().since(self)
+    }
+
+    /// What had passed since `then`, on the same thread.
+    pub fn since(&self, then: &Self) -> Span {
+        let wall = (self.wall - then.wall).as_secs_f64();
+        let cpu = self.cpu.zip(then.cpu).map_or(wall, |(now, then)| now.saturating_sub(then).as_secs_f64());
         Span { wall, cpu }
     }
 }

@@ -5,8 +5,10 @@
 
 pub mod against;
 pub mod clock;
+pub mod cohort;
 pub mod gemm;
 pub mod jobs;
+pub mod ops;
 pub mod peak;
 pub mod ratio;
 pub mod shape;

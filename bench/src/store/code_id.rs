@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Folders whose sources decide a run's numbers, and the lock file.
-pub const INPUTS: [&str; 5] = ["Cargo.lock", "kernels/Cargo.toml", "kernels/src", "suites/Cargo.toml", "suites/src"];
+pub const INPUTS: [&str; 6] =
+    ["Cargo.lock", "kernels/Cargo.toml", "kernels/cuda", "kernels/src", "suites/Cargo.toml", "suites/src"];
 
 /// blake3 over names and bytes of every input below the workspace `root`, in hexadecimal. Suites are not
 /// part of it: a run's own id covers what they say.

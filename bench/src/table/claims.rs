@@ -3,7 +3,11 @@
 use super::numbers::{interval, number};
 use super::{Style, draw};
 use crate::results::ClaimResult;
-use preheat_suites::claims::{Expect, Verdict};
+use preheat_suites::claims::{Expect, Sweep, Swept, Verdict};
+use preheat_suites::registry::Scalar;
+
+/// Below the table of a sweep.
+const SWEPT: &str = "Each cell is the effect and its verdict at that value. Those at other values than the claims' own have intervals that are simultaneous among themselves.";
 
 /// The claims that this tier judges as a table, what its columns mean, the claims in words, and the names of those
 /// that this tier leaves to others.
@@ -14,6 +18,7 @@ pub(super) fn claims(all: &[ClaimResult], style: Style) -> String {
         parts.push(draw(rows(&judged), style));
         parts.push(legend(&judged));
         parts.push(judged.iter().map(|claim| sentence(claim, style)).collect::<Vec<_>>().join("\n"));
+        parts.extend(sweeps(&judged, style));
     }
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|c| c.id.as_str()).collect();
@@ -37,6 +42,66 @@ fn rows(claims: &[&ClaimResult]) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+/// A table for each axis that claims are swept over: effect and verdict at every value, and where the verdict is
+/// another one than that of the claim.
+fn sweeps(claims: &[&ClaimResult], style: Style) -> Vec<String> {
+    let swept: Vec<(&ClaimResult, &Sweep)> = claims.iter().filter_map(|c| Some((*c, c.sweep.as_ref()?))).collect();
+    let mut axes: Vec<&str> = swept.iter().map(|(_, sweep)| sweep.axis.as_str()).collect();
+    axes.sort_unstable();
+    axes.dedup();
+    let table = |axis: &str| {
+        let rows: Vec<_> = swept.iter().filter(|(_, sweep)| sweep.axis == axis).copied().collect();
+        let mut values: Vec<&Scalar> = Vec::new();
+        for (_, sweep) in &rows {
+            for value in std::iter::once(&sweep.value).chain(sweep.others.iter().map(|x| &x.value)) {
+                if !values.iter().any(|seen| seen.same(value)) {
+                    values.push(value);
+                }
+            }
+        }
+        values.sort_by(|a, b| real(a).total_cmp(&real(b)));
+        format!("{}\n\n{SWEPT}", draw(sweep_rows(axis, &rows, &values), style))
+    };
+    axes.into_iter().map(table).collect()
+}
+
+fn sweep_rows(axis: &str, rows: &[(&ClaimResult, &Sweep)], values: &[&Scalar]) -> Vec<Vec<String>> {
+    let mut header = vec![format!("claim over {axis}")];
+    header.extend(values.iter().map(ToString::to_string));
+    header.push("another verdict".into());
+    let mut table = vec![header];
+    for (claim, sweep) in rows {
+        let mut row = vec![claim.id.clone()];
+        for value in values {
+            let other = sweep.others.iter().find(|x| x.value.same(value));
+            row.push(match other {
+                Some(x) => with_verdict(x.effect, x.verdict),
+                None if sweep.value.same(value) => with_verdict(claim.effect, claim.verdict),
+                None => String::new(),
+            });
+        }
+        let flips = |x: &&Swept| x.verdict != claim.verdict;
+        let places: Vec<String> = sweep.others.iter().filter(flips).map(|x| format!("at {}", x.value)).collect();
+        row.push(if places.is_empty() { "no".into() } else { places.join(", ") });
+        table.push(row);
+    }
+    table
+}
+
+fn with_verdict(effect: Option<f64>, verdict: Verdict) -> String {
+    let effect = effect.map(|x| number(x) + " ").unwrap_or_default();
+    effect + verdict_name(verdict)
+}
+
+/// An axis value as a number, after all numbers where it is none.
+fn real(value: &Scalar) -> f64 {
+    match value {
+        Scalar::Int(x) => *x as f64,
+        Scalar::Real(x) => *x,
+        Scalar::Flag(_) | Scalar::Text(_) => f64::INFINITY,
+    }
 }
 
 /// `> 0.15`, `< 0.1`, `in (-0.1, 0.1)`.
@@ -121,6 +186,18 @@ mod tests {
         assert_eq!(none, "Not judged in this tier: x2-claim.");
         let all = text(|all| all.retain(|c| !c.is_of_another_tier()));
         assert!(!all.contains("Not judged"), "{all}");
+    }
+
+    #[test]
+    fn a_sweep_says_where_the_verdict_flips() {
+        let lines = text(|_| ());
+        let row = lines.lines().find(|line| line.starts_with("| x0-claim ") && line.contains("0.3750")).expect("a row");
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let expected = ["x0-claim", "0.3750 reproduced", "0.5000 reproduced", "-0.5000 refuted", "inconclusive"];
+        assert_eq!((&cells[..5], cells[5]), (&expected[..], "at 0.6, at 0.8"));
+        let same = text(|all| all[0].sweep.as_mut().unwrap().others.truncate(1));
+        assert!(same.contains("| no "), "{same}");
+        assert!(!text(|all| all[0].sweep = None).contains("another verdict"));
     }
 
     #[test]

@@ -126,12 +126,38 @@ fn long_rows<S: Isa>(s: S, seq: usize, causal: bool, scale: S::F, first: usize, 
     }
 }
 
+#[inline(always)]
+fn row_backward_in_registers<S: Isa, const N: usize>(s: S, scale: S::F, p: &[f32], dp: &mut [f32], last: impl Span<S>) {
+    let at = (N - 1) * S::WIDTH;
+    let (mut x, mut y, mut acc) = ([scale; N], [scale; N], s.block(0.0));
+    for v in 0..N - 1 {
+        (x[v], y[v]) = (s.load(&dp[v * S::WIDTH..]), s.load(&p[v * S::WIDTH..]));
+        acc[v % S::VECTORS] = s.fma(x[v], y[v], acc[v % S::VECTORS]);
+    }
+    (x[N - 1], y[N - 1]) = (last.load(s, dp, at), last.load(s, p, at));
+    let k = (N - 1) % S::VECTORS;
+    acc[k] = last.keep(s, s.fma(x[N - 1], y[N - 1], acc[k]), acc[k]);
+    let dot = s.splat(s.fold(acc));
+    for v in 0..N - 1 {
+        s.store(&mut dp[v * S::WIDTH..], s.mul(s.mul(y[v], s.sub(x[v], dot)), scale));
+    }
+    last.store(s, dp, at, s.mul(s.mul(y[N - 1], s.sub(x[N - 1], dot)), scale));
+}
+
 /// In place: ds = p·(dp − Σ dp·p)·scale.
 #[inline(always)]
 fn softmax_rows_backward_of<S: Isa>(s: S, seq: usize, causal: bool, scale: f32, probs: &[f32], grad: &mut [f32]) {
     let scale = s.splat(scale);
     for (group, (dp, p)) in grad.chunks_mut(GROUP * seq).zip(probs.chunks(GROUP * seq)).enumerate() {
         let first = group * GROUP;
+        if seen(seq, causal, first + GROUP - 1) <= SHORT * S::WIDTH {
+            for (r, (dp, p)) in dp.chunks_exact_mut(seq).zip(p.chunks_exact(seq)).enumerate() {
+                let n = seen(seq, causal, first + r);
+                let (dp, p) = (&mut dp[..n], &p[..n]);
+                short_row!(S, n, |N, last| { row_backward_in_registers::<S, N>(s, scale, p, dp, last) });
+            }
+            continue;
+        }
         let mut dots = [0.0; GROUP];
         for (r, ((dp, p), dot)) in dp.chunks_exact(seq).zip(p.chunks_exact(seq)).zip(&mut dots).enumerate() {
             let mut acc = s.block(0.0);

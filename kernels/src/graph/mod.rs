@@ -18,7 +18,8 @@ pub use backward::Gradients;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};
 pub use plan::{EntryId, Program};
-pub use session::Session;
+pub(crate) use plan::{Slot, Step};
+pub use session::{Session, Watch};
 
 use std::fmt;
 

@@ -115,6 +115,43 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// What tables call it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Linear { .. } => "linear",
+            Self::LinearDx { .. } => "linear dx",
+            Self::LinearDw => "linear dw",
+            Self::LinearTied => "tied linear",
+            Self::LinearTiedDx { .. } => "tied linear dx",
+            Self::LinearTiedDw => "tied linear dw",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::LayerNormDx { .. } => "layer norm dx",
+            Self::LayerNormDparams => "layer norm dparams",
+            Self::Attention(_) => "attention",
+            Self::AttentionBackward(_) => "attention backward",
+            Self::Activation(_) => "activation",
+            Self::ActivationBackward(_) => "activation backward",
+            Self::Embedding { .. } => "embedding",
+            Self::EmbeddingBackward => "embedding backward",
+            Self::ColumnSum => "column sum",
+            Self::RowSum => "row sum",
+            Self::Map { .. } => "map",
+            Self::CrossEntropy { .. } => "cross-entropy",
+            Self::CrossEntropyBackward { .. } => "cross-entropy backward",
+            Self::Add => "add",
+            Self::Mul => "mul",
+            Self::Scale(_) => "scale",
+            Self::Dropout { .. } => "dropout",
+            Self::Ones => "ones",
+            Self::SumSquares => "sum of squares",
+            Self::GradNorm => "gradient norm",
+            Self::Ema { .. } => "running mean",
+            Self::Update { .. } => "update",
+        }
+    }
+}
+
 /// A node: an op on tensors.
 #[derive(Clone, Debug)]
 pub struct Node {

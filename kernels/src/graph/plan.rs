@@ -2,6 +2,7 @@
 
 use super::{Graph, Node, Op, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Elements that keep every tensor and every run on a 64-byte boundary.
 const ALIGN: usize = 16;
@@ -30,6 +31,8 @@ pub(crate) struct Step {
     pub(crate) op: Op,
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
+    /// Floating point operations of its matrix products for one run.
+    pub(crate) gemm_flops: u64,
 }
 
 #[derive(Debug)]
@@ -118,9 +121,34 @@ impl Program {
     pub fn gemm_flops(&self, entry: EntryId) -> u64 {
         self.entries[entry.0].gemm_flops
     }
+    /// Elements of one run's flat parameter buffer, padding included.
+    pub fn flat_len(&self) -> usize {
+        self.flat_len
+    }
+    /// Where a parameter lies in the flat parameter buffer, and its states in theirs.
+    ///
+    /// # Panics
+    /// If `param` is no parameter.
+    pub fn flat_range(&self, param: TensorId) -> Range<usize> {
+        assert!(self.graph.params().any(|p| p == param), "{} is no parameter", self.graph.tensor(param).name);
+        let slot = self.fixed[&param];
+        let start = slot.offset - self.param_base;
+        start..start + slot.len
+    }
     /// State buffers of the optimizer.
     pub fn optimizer_states(&self) -> usize {
         self.optimizer_states
+    }
+
+    /// Where a tensor may be read or written between entries, or a root of `entry` after it ran.
+    ///
+    /// # Panics
+    /// Where it is not kept.
+    pub(crate) fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
+        let kept = entry.and_then(|e| self.entries[e.0].kept.get(&id));
+        *kept
+            .or_else(|| self.fixed.get(&id))
+            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.graph.tensor(id).name))
     }
 
     fn place_fixed(&mut self) {
@@ -214,6 +242,7 @@ impl Program {
                 op: node.op.clone(),
                 inputs: node.inputs.iter().map(find).collect(),
                 outputs: node.outputs.iter().map(find).collect(),
+                gemm_flops: node.gemm_flops(&self.graph),
             });
             for id in node.inputs.iter().chain(&node.outputs) {
                 if last_use[id] == at
@@ -226,7 +255,7 @@ impl Program {
             }
         }
         self.arena_len = self.arena_len.max(space.end);
-        let gemm_flops = picked.iter().map(|&i| self.graph.nodes[i].gemm_flops(&self.graph)).sum();
+        let gemm_flops = steps.iter().map(|step: &Step| step.gemm_flops).sum();
         let kept = roots.iter().filter_map(|r| placed.get(r).map(|s| (*r, *s))).collect();
         Entry { name: name.to_string(), steps, kept, gemm_flops }
     }

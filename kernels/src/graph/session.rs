@@ -14,6 +14,9 @@ const MAX_STATES: usize = 8;
 /// Scalars an expression of a map may have.
 const MAX_SCALARS: usize = 32;
 
+/// Is told the name of each op that was executed, and the floating point operations of its matrix products.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str, u64);
+
 /// Parameters, states and activations of R runs, and the device that computes them.
 pub struct Session<T: Real, K: Ops<T>> {
     program: Arc<Program>,
@@ -24,8 +27,8 @@ pub struct Session<T: Real, K: Ops<T>> {
     scalars: Vec<Vec<T>>,
     /// Seed of each run's per-step randomness.
     seeds: Vec<u64>,
-    /// Counter of the per-step randomness.
-    step: u32,
+    /// Counter of each run's per-step randomness.
+    steps: Vec<u32>,
     active: Vec<bool>,
 }
 
@@ -38,14 +41,14 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
             tokens: Aligned::zeroed(program.tokens_len),
             scalars: vec![Vec::new(); runs],
             seeds: vec![0; runs],
-            step: 0,
+            steps: vec![0; runs],
             active: vec![true; runs],
             program,
             ops,
         }
     }
     /// What is replayed.
-    pub fn program(&self) -> &Program {
+    pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
     /// The optimizer's host scalars of the next update of run `r`.
@@ -56,35 +59,29 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
     /// Seed and counter of per-step randomness.
     pub fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {
         self.seeds[r] = seed;
-        self.step = step;
+        self.steps[r] = step;
     }
     /// An inactive run idles: its memory is left as it is.
     pub fn set_active(&mut self, r: usize, active: bool) {
         self.active[r] = active;
     }
 
-    fn place(&self, id: TensorId, entry: Option<EntryId>) -> Slot {
-        let kept = entry.and_then(|e| self.program.entries[e.0].kept.get(&id));
-        *kept
-            .or_else(|| self.program.fixed.get(&id))
-            .unwrap_or_else(|| panic!("{} is not kept after this entry", self.program.graph.tensor(id).name))
-    }
     fn range(slot: Slot, r: usize) -> std::ops::Range<usize> {
         let start = slot.offset + r * slot.run_stride;
         start..start + slot.len
     }
     /// A parameter, gradient, state or input of run `r`.
     pub fn get(&self, id: TensorId, r: usize) -> &[T] {
-        &self.arena[Self::range(self.place(id, None), r)]
+        &self.arena[Self::range(self.program.place(id, None), r)]
     }
     /// The same, for writing.
     pub fn get_mut(&mut self, id: TensorId, r: usize) -> &mut [T] {
-        let range = Self::range(self.place(id, None), r);
+        let range = Self::range(self.program.place(id, None), r);
         &mut self.arena[range]
     }
     /// A root of `entry` after it ran, valid until another entry runs.
     pub fn output(&self, entry: EntryId, id: TensorId, r: usize) -> &[T] {
-        &self.arena[Self::range(self.place(id, Some(entry)), r)]
+        &self.arena[Self::range(self.program.place(id, Some(entry)), r)]
     }
     /// Token ids of run `r`, for writing.
     pub fn tokens_mut(&mut self, id: TensorId, r: usize) -> &mut [u32] {
@@ -125,11 +122,17 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
 
     /// Runs an entry for all active runs.
     pub fn run(&mut self, entry: EntryId) {
+        self.run_watched(entry, &mut |_, _| ());
+    }
+    /// [`Self::run`], telling `done` each op that was executed and the floating point operations of its matrix
+    /// products, for one run.
+    pub fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) {
         let program = Arc::clone(&self.program);
         for step in &program.entries[entry.0].steps {
             for r in 0..program.runs {
                 if self.active[r] {
                     self.execute(step, r);
+                    done(step.op.name(), step.gemm_flops);
                 }
             }
         }
@@ -145,7 +148,9 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
                 let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
                 operands.output(0)[0] = squares.sqrt();
             }
-            Op::Dropout { rate, stream } => dropout(*rate, Stream::new(self.seeds[r], *stream), self.step, operands),
+            Op::Dropout { rate, stream } => {
+                dropout(*rate, Stream::new(self.seeds[r], *stream), self.steps[r], operands)
+            }
             _ => compute(&self.ops, operands),
         }
     }

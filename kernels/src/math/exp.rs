@@ -4,8 +4,10 @@ use super::{polynomial, round_product};
 use crate::cpu::simd::Isa;
 
 /// ln 2 = HIGH + LOW; n·HIGH is exact inside a fused multiply-add.
-pub(super) const LN_2_HIGH: f32 = std::f32::consts::LN_2;
-pub(super) const LN_2_LOW: f32 = -1.904_654_2e-9;
+pub(crate) const LN_2_HIGH: f32 = std::f32::consts::LN_2;
+pub(crate) const LN_2_LOW: f32 = -1.904_654_2e-9;
+/// (e^r − 1 − r)/r², relative error 4.2e-9 of e^r.
+pub(crate) const EXP: [f32; 5] = [0.499_999_94, 0.166_665_2, 0.041_668_396, 0.008_368_844, 0.001_381_455];
 
 /// x = n·ln 2 + r with |r| ≤ ½·ln 2.
 pub(super) struct Reduced<S: Isa> {
@@ -21,8 +23,7 @@ pub(super) fn reduced<S: Isa>(s: S, x: S::F) -> Reduced<S> {
     let (n, n_int) = round_product(s, x, std::f32::consts::LOG2_E);
     let r = s.fma(n, s.splat(-LN_2_HIGH), x);
     let r = s.fma(n, s.splat(-LN_2_LOW), r);
-    // (e^r − 1 − r)/r², relative error 4.2e-9 of e^r.
-    let q = polynomial(s, r, [0.499_999_94, 0.166_665_2, 0.041_668_396, 0.008_368_844, 0.001_381_455]);
+    let q = polynomial(s, r, EXP);
     Reduced { minus_one: s.fma(s.mul(r, r), q, r), n, n_int }
 }
 

@@ -5,7 +5,19 @@ use super::polynomial;
 use crate::cpu::simd::Isa;
 
 /// The bits of √½: a significand in \[√½, √2) keeps x near 1 away from cancellation.
-const SQRT_HALF_BITS: i32 = 0x3f35_04f3;
+pub(crate) const SQRT_HALF_BITS: i32 = 0x3f35_04f3;
+/// (ln(1 + f) − f + f²/2)/f³, absolute error 1.1e-9.
+pub(crate) const LN: [f32; 9] = [
+    0.333_333_1,
+    -0.249_999_87,
+    0.200_022_18,
+    -0.166_692_48,
+    0.142_188,
+    -0.123_844_57,
+    0.118_721_41,
+    -0.117_889_44,
+    0.069_160_94,
+];
 
 /// ln x = e·ln 2 + ln(1 + f) with 1 + f in \[√½, √2).
 #[inline(always)]
@@ -19,20 +31,8 @@ pub(crate) fn ln<S: Isa>(s: S, x: S::F) -> S::F {
     let significand = s.add_int(s.and(above, s.splat_int(0x007f_ffff)), s.splat_int(SQRT_HALF_BITS));
     let f = s.sub(s.number(significand), s.splat(1.0));
 
-    // (ln(1 + f) − f + f²/2)/f³, absolute error 1.1e-9.
-    let q = [
-        0.333_333_1,
-        -0.249_999_87,
-        0.200_022_18,
-        -0.166_692_48,
-        0.142_188,
-        -0.123_844_57,
-        0.118_721_41,
-        -0.117_889_44,
-        0.069_160_94,
-    ];
     let f2 = s.mul(f, f);
-    let tail = s.mul(f2, s.fma(polynomial(s, f, q), f, s.splat(-0.5)));
+    let tail = s.mul(f2, s.fma(polynomial(s, f, LN), f, s.splat(-0.5)));
     let tail = s.fma(e, s.splat(LN_2_LOW), tail);
     let y = s.fma(e, s.splat(LN_2_HIGH), s.add(f, tail));
 

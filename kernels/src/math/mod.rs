@@ -11,11 +11,11 @@ mod ln;
 mod sin_cos;
 mod tanh;
 
-pub(crate) use erf::erf as erf_of;
-pub(crate) use exp::exp as exp_of;
-pub(crate) use ln::ln as ln_of;
+pub(crate) use erf::{ERF_LARGE, ERF_SMALL, erf as erf_of};
+pub(crate) use exp::{EXP, LN_2_HIGH, LN_2_LOW, exp as exp_of};
+pub(crate) use ln::{LN, SQRT_HALF_BITS, ln as ln_of};
 pub(crate) use sin_cos::sin_cos as sin_cos_of;
-pub(crate) use tanh::tanh as tanh_of;
+pub(crate) use tanh::{TANH, tanh as tanh_of};
 
 use crate::cpu::simd::{Isa, Plain};
 
@@ -41,7 +41,7 @@ pub fn sin_cos(x: f32) -> (f32, f32) {
 }
 
 /// 1.5·2²³: adding it to |x| < 2²² rounds x to the nearest even integer, found in the low bits.
-const ROUNDER: f32 = 12_582_912.0;
+pub(crate) const ROUNDER: f32 = 12_582_912.0;
 
 /// The integer nearest to x·scale (ties to even), as a number and as an integer. |x·scale| < 2²².
 #[inline(always)]

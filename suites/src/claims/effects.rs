@@ -1,8 +1,9 @@
 //! The effect of a claim by its kind: one number a seed, then their mean, or a share of seeds.
 
-use super::select::{Side, at_cell_of, best, by_seed, cells, describe, metric, sides};
-use super::{Kind, Select};
-use crate::record::{Measured, Observation, Outcome};
+use super::many::{self, Extremes};
+use super::select::{Side, at_cell_of, axis_cells, best, by_seed, describe, metric, paired, sides};
+use super::{Extreme, Kind, Select, curves};
+use crate::record::{Measured, Observation};
 use crate::registry::Scalar;
 use crate::stats::binomial::clopper_pearson;
 use crate::stats::least_squares::least_squares_slope;
@@ -14,14 +15,16 @@ const SELECTION_LOSS: &str = "val_loss";
 const FEWEST_FOR_SHARE: usize = 8;
 
 /// What the seeds say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Estimate {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Estimate {
     /// A mean with its t-interval.
     Mean(Mean),
     /// The exponential of a mean of logarithms.
     ExpMean(Mean),
     /// A share of seeds with its exact interval.
     Share { ones: usize, n: usize },
+    /// The least or the greatest of several means.
+    Extreme(Extremes),
 }
 
 /// A claim's effect before any level is chosen.
@@ -35,33 +38,41 @@ pub(super) struct Effect {
 }
 
 impl Effect {
-    fn new(estimate: Estimate, sides: &[Side]) -> Self {
+    pub(super) fn new(estimate: Estimate, sides: &[Side]) -> Self {
         Self { estimate, at: describe(sides), unreached: 0 }
+    }
+
+    /// Where so many seeds never got to their target.
+    pub(super) fn with_unreached(self, unreached: usize) -> Self {
+        Self { unreached, ..self }
     }
 
     /// The point estimate.
     pub(super) fn value(&self) -> f64 {
-        match self.estimate {
+        match &self.estimate {
             Estimate::Mean(mean) => mean.mean,
             Estimate::ExpMean(mean) => finite_exp(mean.mean),
-            Estimate::Share { ones, n } => ones as f64 / n as f64,
+            Estimate::Share { ones, n } => *ones as f64 / *n as f64,
+            Estimate::Extreme(means) => means.value(),
         }
     }
 
     /// Seeds.
     pub(super) fn n(&self) -> usize {
-        match self.estimate {
+        match &self.estimate {
             Estimate::Mean(mean) | Estimate::ExpMean(mean) => mean.n,
-            Estimate::Share { n, .. } => n,
+            Estimate::Share { n, .. } => *n,
+            Estimate::Extreme(means) => means.n(),
         }
     }
 
     /// The two-sided 1 − `alpha` interval; `None` from one value.
     pub(super) fn interval(&self, alpha: f64) -> Option<[f64; 2]> {
-        match self.estimate {
+        match &self.estimate {
             Estimate::Mean(mean) => mean.interval(alpha),
             Estimate::ExpMean(mean) => mean.interval(alpha).map(|ends| ends.map(finite_exp)),
-            Estimate::Share { ones, n } => Some(clopper_pearson(ones, n, alpha)),
+            Estimate::Share { ones, n } => Some(clopper_pearson(*ones, *n, alpha)),
+            Estimate::Extreme(means) => means.interval(alpha),
         }
     }
 
@@ -78,7 +89,7 @@ fn finite_exp(x: f64) -> f64 {
 }
 
 /// The natural logarithm of a positive number.
-fn ln(x: f64, what: &str) -> Result<f64, String> {
+pub(super) fn ln(x: f64, what: &str) -> Result<f64, String> {
     if x > 0.0 && x.is_finite() { Ok(libm::log(x)) } else { Err(format!("no logarithm of {what} = {x}")) }
 }
 
@@ -87,7 +98,7 @@ pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect
     match kind {
         Kind::Difference { metric: m, of, minus, at } => {
             let sides = sides(observations, [of, minus], *at, m)?;
-            let values = paired(observations, &sides, |a, b, seed| {
+            let values = paired(observations, selects(&sides), |a, b, seed| {
                 Ok(metric(a, m, &sides[0].select, seed)? - metric(b, m, &sides[1].select, seed)?)
             })?;
             Ok(Effect::new(Estimate::Mean(mean(&values)?), &sides))
@@ -95,7 +106,7 @@ pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect
         Kind::Ratio { metric: m, over_metric, of, over, at } => {
             let sides = sides(observations, [of, over], *at, m)?;
             let other = over_metric.as_deref().unwrap_or(m);
-            let values = paired(observations, &sides, |a, b, seed| {
+            let values = paired(observations, selects(&sides), |a, b, seed| {
                 let first = ln(metric(a, m, &sides[0].select, seed)?, m)?;
                 Ok(first - ln(metric(b, other, &sides[1].select, seed)?, other)?)
             })?;
@@ -109,8 +120,20 @@ pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect
         Kind::Fraction { metric, of, at_best_of } => fraction(observations, metric, of, at_best_of.as_ref()),
         Kind::StepsRatio { curve, of, reference, at } => {
             let sides = sides(observations, [of, reference], *at, SELECTION_LOSS)?;
-            steps_ratio(observations, curve, &sides)
+            curves::steps_ratio(observations, curve, &sides)
         }
+        Kind::Neighbours { metric, of, over, extreme } => {
+            many::between(observations, metric, of, over, false, *extreme)
+        }
+        Kind::Spread { metric, of, over } => many::between(observations, metric, of, over, true, Extreme::Greatest),
+        Kind::EachDifference { metric, of, over, minus, extreme } => {
+            many::against(observations, metric, [of, minus], over, *extreme)
+        }
+        Kind::Crossover { curve, of, reference, at } => {
+            let sides = sides(observations, [of, reference], *at, SELECTION_LOSS)?;
+            curves::crossover(observations, curve, &sides)
+        }
+        Kind::Linearity { x, y, of, perplexity } => curves::linearity(observations, [x, y], of, *perplexity),
         Kind::Slope { metric, of, over, from, indices, linear_x } => {
             let x_of = |x: f64| if *linear_x { Ok(x) } else { ln(x, "x") };
             let keep = |x: f64| from.is_none_or(|least| x >= least);
@@ -124,29 +147,22 @@ pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect
     }
 }
 
-fn mean(values: &[f64]) -> Result<Mean, String> {
+/// The selections of two sides.
+pub(super) fn selects(sides: &[Side; 2]) -> [&Select; 2] {
+    sides.each_ref().map(|side| &side.select)
+}
+
+pub(super) fn mean(values: &[f64]) -> Result<Mean, String> {
     Mean::of(values).ok_or_else(|| "no common seeds".to_string())
 }
 
 /// One value a seed of one side.
-fn each<T>(
+pub(super) fn each<T>(
     observations: &[Observation],
     select: &Select,
     mut value: impl FnMut(&Measured, u64) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
     by_seed(observations, select, false)?.into_iter().map(|(seed, run)| value(run, seed)).collect()
-}
-
-/// One value a seed that both sides have.
-fn paired<T>(
-    observations: &[Observation],
-    sides: &[Side; 2],
-    mut value: impl FnMut(&Measured, &Measured, u64) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let second = by_seed(observations, &sides[1].select, false)?;
-    let first = by_seed(observations, &sides[0].select, false)?;
-    let both = first.into_iter().filter_map(|(seed, a)| second.get(&seed).map(|b| (seed, a, *b)));
-    both.map(|(seed, a, b)| value(a, b, seed)).collect()
 }
 
 fn fraction(
@@ -167,30 +183,6 @@ fn fraction(
     Ok(Effect::new(Estimate::Share { ones, n: values.len() }, &[side]))
 }
 
-/// First step at or below the reference's final value, over the reference's steps.
-fn steps_ratio(observations: &[Observation], curve: &str, sides: &[Side; 2]) -> Result<Effect, String> {
-    let mut unreached = 0;
-    let values = paired(observations, sides, |fast, reference, seed| {
-        let missing = |side: &Side| format!("no {curve} curve of {} seed {seed}", super::select::name(&side.select));
-        // A diverged reference sets no target: its last value is that of a short run.
-        let end = reference.curves.get(curve).and_then(|points| points.last());
-        let finished = end.filter(|_| reference.outcome == Outcome::Finished);
-        let (steps, target) = finished.and_then(|p| Some((p.step, p.value?))).ok_or_else(|| missing(&sides[1]))?;
-        let points = fast.curves.get(curve).filter(|points| !points.is_empty()).ok_or_else(|| missing(&sides[0]))?;
-        // Step 0 is before any training.
-        let reached = points.iter().find(|p| p.step > 0 && p.value.is_some_and(|v| v <= target));
-        let step = match reached {
-            Some(point) => point.step,
-            None => {
-                unreached += 1;
-                points[points.len() - 1].step.max(steps)
-            }
-        };
-        Ok(ln(step as f64, "step")? - ln(steps as f64, "steps")?)
-    })?;
-    Ok(Effect { unreached, ..Effect::new(Estimate::ExpMean(mean(&values)?), sides) })
-}
-
 /// One x of a slope: its metric by seed.
 type SlopePoint = (f64, Vec<(u64, f64)>);
 
@@ -202,20 +194,15 @@ fn axis_points(
     keep: impl Fn(f64) -> bool,
 ) -> Result<Vec<SlopePoint>, String> {
     let mut points = Vec::new();
-    for cell in cells(observations, of) {
-        let x = match cell.get(path) {
-            Some(Scalar::Int(x)) => *x as f64,
-            Some(Scalar::Real(x)) => *x,
+    for (x, select) in axis_cells(observations, of, path)? {
+        let x = match x {
+            Scalar::Int(x) => x as f64,
+            Scalar::Real(x) => x,
             _ => return Err(format!("no number at axis {path} of {}", super::select::name(of))),
         };
-        if !keep(x) {
-            continue;
+        if keep(x) {
+            points.push((x, each(observations, &select, |run, seed| Ok((seed, metric(run, name, &select, seed)?)))?));
         }
-        if points.iter().any(|(seen, _)| *seen == x) {
-            return Err(format!("open axes of {} besides {path}", super::select::name(of)));
-        }
-        let select = Select { axes: cell, ..of.clone() };
-        points.push((x, each(observations, &select, |run, seed| Ok((seed, metric(run, name, &select, seed)?)))?));
     }
     Ok(points)
 }

@@ -5,8 +5,9 @@
 //! that very interval gives the verdict.
 
 use super::effects::{Effect, effect};
-use super::{Claim, Expect, Judged, Tier, Verdict};
+use super::{Claim, Expect, Judged, Tier, Verdict, sweep};
 use crate::record::Observation;
+use crate::registry::Scalar;
 use crate::stats::equivalence::{Inclusion, inclusion};
 use crate::stats::holm::{Step, holm};
 
@@ -17,8 +18,30 @@ pub const OTHER_TIER: &str = "tier";
 /// Levels below this count as equal; no family is so large that it needs them.
 const LEAST_ALPHA: f64 = 1e-12;
 
-/// Judges the claims of a suite, in their order. The order of the observations does not matter.
+/// Judges the claims of a suite, in their order. The order of the observations does not matter. Claims at the other
+/// values of an axis that they are swept over are a family of their own, so that a sweep costs the claims nothing.
 pub fn judge(claims: &[Claim], tier: Tier, observations: &[Observation]) -> Vec<Judged> {
+    let mut judged = family(claims, tier, observations);
+    let mut swept: Vec<(usize, Scalar)> = Vec::new();
+    let mut variants: Vec<Claim> = Vec::new();
+    for (index, claim) in claims.iter().enumerate().filter(|(_, claim)| claim.tiers.contains(&tier)) {
+        for (value, variant) in sweep::variants(claim, observations) {
+            swept.push((index, value));
+            variants.push(variant);
+        }
+    }
+    let mut rows: Vec<Vec<(Scalar, Judged)>> = claims.iter().map(|_| Vec::new()).collect();
+    for ((index, value), row) in swept.into_iter().zip(family(&variants, tier, observations)) {
+        rows[index].push((value, row));
+    }
+    for ((claim, row), variants) in claims.iter().zip(&mut judged).zip(rows) {
+        sweep::attach(claim, row, variants);
+    }
+    judged
+}
+
+/// Judges claims as one family.
+fn family(claims: &[Claim], tier: Tier, observations: &[Observation]) -> Vec<Judged> {
     let effects: Vec<_> = claims.iter().map(|claim| effect(&claim.kind, observations)).collect();
     let excuses: Vec<_> = claims.iter().zip(&effects).map(|(claim, effect)| excuse(claim, tier, effect)).collect();
     let mut levels = Vec::new();
@@ -72,6 +95,7 @@ fn row(claim: &Claim, effect: Option<&Effect>, step: Option<Step>, excuse: Optio
         level: step.map(|s| s.level),
         n: effect.map_or(0, Effect::n),
         at: effect.and_then(|e| e.at.clone()),
+        sweep: None,
     }
 }
 
@@ -119,4 +143,4 @@ fn deciding_level(effect: &Effect, expect: Expect) -> f64 {
 
 #[cfg(test)]
 #[path = "judge_tests.rs"]
-mod tests;
+pub(super) mod tests;

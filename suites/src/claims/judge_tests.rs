@@ -9,9 +9,9 @@ use preheat_kernels::rng::Stream;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const LR: &str = "schedule.peak_lr";
+pub(in crate::claims) const LR: &str = "schedule.peak_lr";
 
-fn seen(arm: &str, axes: &[(&str, Scalar)], seed: u64, metrics: &[(&str, f64)]) -> Observation {
+pub(in crate::claims) fn seen(arm: &str, axes: &[(&str, Scalar)], seed: u64, metrics: &[(&str, f64)]) -> Observation {
     let measured = Measured {
         outcome: Outcome::Finished,
         curves: BTreeMap::new(),
@@ -22,20 +22,20 @@ fn seen(arm: &str, axes: &[(&str, Scalar)], seed: u64, metrics: &[(&str, f64)]) 
     Observation { experiment: "e".into(), arm: arm.into(), axes, seed, selection: false, measured }
 }
 
-fn lr(value: f64) -> [(&'static str, Scalar); 1] {
+pub(in crate::claims) fn lr(value: f64) -> [(&'static str, Scalar); 1] {
     [(LR, Scalar::Real(value))]
 }
 
 /// Claim runs of `arm` without axes, one a value, seeds from 0.
-fn runs(arm: &str, metric: &str, values: &[f64]) -> Vec<Observation> {
+pub(in crate::claims) fn runs(arm: &str, metric: &str, values: &[f64]) -> Vec<Observation> {
     values.iter().enumerate().map(|(seed, v)| seen(arm, &[], seed as u64, &[(metric, *v)])).collect()
 }
 
-fn select(arm: &str) -> Select {
+pub(in crate::claims) fn select(arm: &str) -> Select {
     Select { experiment: "e".into(), arm: arm.into(), axes: BTreeMap::new() }
 }
 
-fn claim(kind: Kind, expect: Expect) -> Claim {
+pub(in crate::claims) fn claim(kind: Kind, expect: Expect) -> Claim {
     Claim {
         id: "c".into(),
         paper_claim: "X1".into(),
@@ -45,6 +45,7 @@ fn claim(kind: Kind, expect: Expect) -> Claim {
         tiers: vec![Tier::Quick],
         kind,
         expect,
+        sweep: None,
     }
 }
 
@@ -60,18 +61,18 @@ fn share(metric: &str) -> Kind {
     Kind::Fraction { metric: metric.into(), of: select("a"), at_best_of: None }
 }
 
-fn one(kind: Kind, expect: Expect, observations: &[Observation]) -> Judged {
+pub(in crate::claims) fn one(kind: Kind, expect: Expect, observations: &[Observation]) -> Judged {
     judge(&[claim(kind, expect)], Tier::Quick, observations).remove(0)
 }
 
-fn assert_interval(judged: &Judged, expected: [f64; 2]) {
+pub(in crate::claims) fn assert_interval(judged: &Judged, expected: [f64; 2]) {
     let [low, high] = judged.interval.unwrap();
     assert_close(low, expected[0], 1e-9);
     assert_close(high, expected[1], 1e-9);
 }
 
 /// t(0.975) with 2 degrees of freedom.
-const T2: f64 = 4.302_652_729_749_462;
+pub(in crate::claims) const T2: f64 = 4.302_652_729_749_462;
 
 #[test]
 fn difference_is_paired_by_seed() {
@@ -211,7 +212,7 @@ fn fraction_is_exact_and_needs_eight_seeds() {
     assert_eq!(judged.why.unwrap(), "no data: stalled = 0.5 is neither 0 nor 1");
 }
 
-fn with_curve(arm: &str, seed: u64, points: &[(u64, f64)]) -> Observation {
+pub(in crate::claims) fn with_curve(arm: &str, seed: u64, points: &[(u64, f64)]) -> Observation {
     let mut run = seen(arm, &[], seed, &[]);
     let point = |(step, value): &(u64, f64)| Point { step: *step, value: value.is_finite().then_some(*value) };
     run.measured.curves.insert("val_loss".into(), points.iter().map(point).collect());
@@ -448,7 +449,7 @@ proptest! {
 }
 
 /// `count` standard normals.
-fn normals(seed: u64, count: usize) -> Vec<f64> {
+pub(in crate::claims) fn normals(seed: u64, count: usize) -> Vec<f64> {
     let mut draws = vec![0.0f32; count];
     Stream::new(seed, 17).fill_normal(0, &mut draws);
     draws.into_iter().map(f64::from).collect()

@@ -1,8 +1,15 @@
 //! Claims as data: what a paper says, which runs decide it, and what would decide it.
 
+#[cfg(test)]
+mod axis_tests;
+#[cfg(test)]
+mod curve_tests;
+mod curves;
 mod effects;
 pub mod judge;
+mod many;
 mod select;
+mod sweep;
 
 use crate::registry::Scalar;
 use schemars::JsonSchema;
@@ -43,6 +50,9 @@ pub struct Claim {
     pub kind: Kind,
     /// Which values of the effect reproduce the claim.
     pub expect: Expect,
+    /// An axis that its selections fix: the claim is judged at every other value that is run, too.
+    #[serde(default)]
+    pub sweep: Option<String>,
 }
 
 /// Runs of one arm of one experiment, some grid axes fixed.
@@ -73,7 +83,18 @@ pub enum At {
     Given,
 }
 
-/// What is measured, paired by seed.
+/// Which of several means is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extreme {
+    /// The smallest.
+    Least,
+    /// The largest.
+    Greatest,
+}
+
+/// What is measured, paired by seed. Where a final metric is asked for, a reading of a curve can stand (see
+/// [`crate::readings`]).
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
@@ -151,6 +172,67 @@ pub enum Kind {
         /// How open axes are chosen.
         at: At,
     },
+    /// The least or greatest mean difference of `metric` between a value of an axis and the one below it: above 0 the
+    /// least says that it rises all along, below 0 the greatest says that it falls.
+    Neighbours {
+        /// A final metric.
+        metric: String,
+        /// The runs.
+        of: Select,
+        /// The axis, e.g. `schedule.peak_lr`.
+        over: String,
+        /// Which difference.
+        extreme: Extreme,
+    },
+    /// The greatest mean difference of `metric` between any two values of an axis. Below a margin it says that all of
+    /// them are equivalent.
+    Spread {
+        /// A final metric.
+        metric: String,
+        /// The runs.
+        of: Select,
+        /// The axis.
+        over: String,
+    },
+    /// The least or greatest, over the values of an axis of `of`, of the mean difference `metric(of) − metric(minus)`.
+    EachDifference {
+        /// A final metric.
+        metric: String,
+        /// First side, at each value of the axis.
+        of: Select,
+        /// The axis.
+        over: String,
+        /// Second side, one cell.
+        minus: Select,
+        /// Which difference.
+        extreme: Extreme,
+    },
+    /// Mean over seeds of the share of the steps from which on `of`'s curve stays below `reference`'s, linear between
+    /// evaluations. A run that is not below in the end counts as 1, and the claim cannot be reproduced by it; one that
+    /// is below at all evaluations counts as the first.
+    Crossover {
+        /// A curve, e.g. `val_loss`.
+        curve: String,
+        /// The side that overtakes.
+        of: Select,
+        /// The side that is overtaken.
+        reference: Select,
+        /// How open axes are chosen.
+        at: At,
+    },
+    /// Mean over seeds of R² of the least-squares line of one curve against another of the same run, over its
+    /// evaluations.
+    Linearity {
+        /// The curve that is x.
+        x: String,
+        /// The curve that is y.
+        y: String,
+        /// The runs.
+        of: Select,
+        /// Of exp of both curves: perplexities of losses.
+        #[serde(default)]
+        perplexity: bool,
+    },
 }
 
 /// The effects that reproduce a claim. An interval inside reproduces, one outside refutes, else inconclusive.
@@ -200,4 +282,37 @@ pub struct Judged {
     pub n: usize,
     /// The cell(s) that the selection seeds chose, for the reader, e.g. `schedule.peak_lr=0.006`.
     pub at: Option<String>,
+    /// The same claim at other values of an axis, where it is swept over one that has others in this tier.
+    pub sweep: Option<Sweep>,
+}
+
+/// A claim over the values of an axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// The axis by dotted path.
+    pub axis: String,
+    /// The value at which the claim itself is judged.
+    pub value: Scalar,
+    /// The others, in order. Their intervals are simultaneous over all swept claims of the suite, apart from the
+    /// claims themselves.
+    pub others: Vec<Swept>,
+}
+
+/// A claim at another value of the axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Swept {
+    /// The value.
+    pub value: Scalar,
+    /// As in [`Judged`].
+    pub verdict: Verdict,
+    /// As in [`Judged`].
+    pub why: Option<String>,
+    /// As in [`Judged`].
+    pub effect: Option<f64>,
+    /// As in [`Judged`].
+    pub interval: Option<[f64; 2]>,
+    /// As in [`Judged`].
+    pub n: usize,
 }

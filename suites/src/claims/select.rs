@@ -52,6 +52,38 @@ fn matches(select: &Select, seen: &Observation) -> bool {
         && select.axes.iter().all(|(path, value)| seen.axes.get(path).is_some_and(|v| order(v, value).is_eq()))
 }
 
+/// The cells of `select` along one open axis, in its order, each with its value there.
+///
+/// # Errors
+/// Another axis is open too, or a cell lacks this one.
+pub(super) fn axis_cells(
+    observations: &[Observation],
+    select: &Select,
+    path: &str,
+) -> Result<Vec<(Scalar, Select)>, String> {
+    let mut found: Vec<(Scalar, Select)> = Vec::new();
+    for cell in cells(observations, select) {
+        let value = cell.get(path).cloned().ok_or_else(|| format!("no axis {path} of {}", name(select)))?;
+        if found.iter().any(|(seen, _)| order(seen, &value).is_eq()) {
+            return Err(format!("open axes of {} besides {path}", name(select)));
+        }
+        found.push((value, Select { axes: cell, ..select.clone() }));
+    }
+    if found.is_empty() { Err(format!("no runs of {}", name(select))) } else { Ok(found) }
+}
+
+/// One value a seed that both sides have.
+pub(super) fn paired<T>(
+    observations: &[Observation],
+    [first, second]: [&Select; 2],
+    mut value: impl FnMut(&Measured, &Measured, u64) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let second = by_seed(observations, second, false)?;
+    let first = by_seed(observations, first, false)?;
+    let both = first.into_iter().filter_map(|(seed, a)| second.get(&seed).map(|b| (seed, a, *b)));
+    both.map(|(seed, a, b)| value(a, b, seed)).collect()
+}
+
 /// `experiment/arm path=value …`, for messages.
 pub(super) fn name(select: &Select) -> String {
     let axes: String = select.axes.iter().map(|(path, value)| format!(" {path}={value}")).collect();
@@ -88,9 +120,9 @@ pub(super) fn by_seed<'a>(
     if runs.is_empty() { Err(format!("no {what} of {}", name(select))) } else { Ok(runs.into_iter().collect()) }
 }
 
-/// A final metric, finite.
+/// A final metric or a reading, finite.
 pub(super) fn metric(measured: &Measured, metric: &str, select: &Select, seed: u64) -> Result<f64, String> {
-    let value = measured.metrics.get(metric).copied().filter(|v| v.is_finite());
+    let value = measured.value(metric).filter(|v| v.is_finite());
     value.ok_or_else(|| format!("no {metric} of {} seed {seed}", name(select)))
 }
 

@@ -7,7 +7,7 @@ use super::node::{Node, Value};
 use super::suite::{Experiment, Setup, Suite};
 use crate::claims::{Claim, Tier};
 use crate::registry::Scalar;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Result<T> = std::result::Result<T, DefinitionError>;
 
@@ -29,6 +29,15 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
             let key = format!("{key}.kind");
             selects(kind, &key, suite, claim)?;
             measured::check(kind, &key, suite, claim)?;
+        }
+        if let (Some(axis), Some(node)) = (&claim.sweep, node.get("sweep")) {
+            let fixed: BTreeSet<String> =
+                claim.kind.selects().into_iter().flat_map(|select| select.axes.into_keys()).collect();
+            if !fixed.contains(axis) {
+                let message = format!("{} is no axis that the claim fixes", quoted(axis));
+                let allowed = nearest_first(axis, fixed.iter().map(String::as_str));
+                return Err(at(node, &format!("{key}.sweep"), message).allowed(allowed));
+            }
         }
     }
     Ok(())

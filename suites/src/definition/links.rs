@@ -3,8 +3,8 @@
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::measured;
 use super::reader::Placed;
-use super::suite::{Arm, Experiment, Seeds, Setup};
-use super::wire::{ExperimentWire, StartWire, TakeWire, TierWire};
+use super::suite::{Arm, Experiment, GridPoint, Setup, StartFrom};
+use super::wire::{ArmWire, ExperimentWire, FromWire, StartWire, StateWire, TakeWire, TierWire};
 use crate::claims::Tier;
 use crate::registry::Scalar;
 
@@ -48,13 +48,17 @@ pub(crate) fn sources(wire: &ExperimentWire) -> impl Iterator<Item = &Placed<Str
     let takes = wire.take.0.iter().map(|(_, take)| match &take.value {
         TakeWire::BestOf { experiment, .. } => experiment,
     });
-    let starts = wire.tiers.value.values().filter_map(|patch| start_of(wire, patch));
-    takes.chain(starts.map(|StartWire::From { experiment, .. }| experiment))
+    let arms = move |patch| wire.arms.value.0.iter().filter_map(move |(_, arm)| start_of(wire, patch, arm));
+    let starts = wire.tiers.value.values().flat_map(arms);
+    takes.chain(starts.filter_map(|start| match start {
+        StartWire::From(from) => Some(&from.experiment),
+        StartWire::Fresh => None,
+    }))
 }
 
-/// Where the runs of a tier start.
-pub(crate) fn start_of<'w>(wire: &'w ExperimentWire, patch: &'w TierWire) -> Option<&'w StartWire> {
-    patch.start.as_ref().or(wire.start.as_ref())
+/// Where the runs of an arm start in a tier.
+pub(crate) fn start_of<'w>(wire: &'w ExperimentWire, patch: &'w TierWire, arm: &'w ArmWire) -> Option<&'w StartWire> {
+    arm.start.as_ref().or(patch.start.as_ref()).or(wire.start.as_ref())
 }
 
 /// An arm of an experiment as `tier` runs it.
@@ -113,38 +117,74 @@ pub(crate) fn candidates<'s>(
     Ok(values)
 }
 
-/// Checks that every run of `setup` has exactly one run to start from, which keeps the step.
+/// Where the runs at `points` start. Every one has exactly one run to start from, all at the same step.
 pub(crate) fn start<'s>(
     wire: &ExperimentWire,
     start: Option<&StartWire>,
     tier: Tier,
-    setup: &Setup,
+    points: &[GridPoint],
+    seeds: impl Iterator<Item = u64>,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
-) -> Result<()> {
-    let Some(StartWire::From { experiment, arm, step }) = start else { return Ok(()) };
+) -> Result<Option<StartFrom>> {
+    let Some(StartWire::From(wanted)) = start else { return Ok(None) };
+    let FromWire { experiment, arm, step, share, optimizer_state } = &**wanted;
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
     let (from, arm) = arm_of(source, tier, arm, &experiment.place)?;
-    for point in setup.arms.iter().flat_map(|a| &a.points) {
-        let fitting = arm.points.iter().filter(|p| agree(&p.axes, &point.axes));
-        let steps: Vec<i64> = fitting.map(|p| p.recipe.train.int("steps")).collect();
-        if steps.len() != 1 {
-            let message = format!("{} runs of `{}` fit each run here", steps.len(), source.id);
+    let mut steps = Vec::new();
+    for point in points {
+        let fitting: Vec<&GridPoint> = arm.points.iter().filter(|p| agree(&p.axes, &point.axes)).collect();
+        let [fits] = fitting[..] else {
+            let message = format!("{} runs of `{}` fit each run here", fitting.len(), source.id);
             return Err(DefinitionError::at(&experiment.place, message)
                 .allowed("one: give the other axes one value, or the same axes here"));
+        };
+        let (theirs, ours) = (&fits.recipe.optimizer.name, &point.recipe.optimizer.name);
+        if let Some(state) = optimizer_state.as_ref().filter(|s| s.value == StateWire::Kept && theirs != ours) {
+            let message = format!("the state of optimizer `{theirs}` does not fit `{ours}`");
+            return Err(DefinitionError::at(&state.place, message).allowed("reset, or the same optimizer"));
         }
-        if step.value == 0 || step.value > steps[0] as u64 {
-            let message = format!("step {} of a run of {} steps", step.value, steps[0]);
-            return Err(DefinitionError::at(&step.place, message).allowed(format!("1 to {}", steps[0])));
+        if fits.recipe.train.int("steps") == 0 {
+            let message = format!("the runs of `{}` have no steps", source.id);
+            return Err(DefinitionError::at(&experiment.place, message).allowed("runs that train"));
         }
+        steps.push(chosen_step(fits.recipe.train.int("steps") as u64, step.as_ref(), share.as_ref())?);
+    }
+    if steps.iter().any(|s| *s != steps[0]) {
+        let message = format!("the runs of `{}` differ in their steps", source.id);
+        return Err(DefinitionError::at(&experiment.place, message).allowed("a step that all have"));
     }
     let known = |seed| from.seeds.contains(seed) || from.selection_seeds.is_some_and(|s| s.contains(seed));
-    for seed in setup.selection_seeds.into_iter().chain([setup.seeds]).flat_map(Seeds::iter) {
+    for seed in seeds {
         if !known(seed) {
             let message = format!("seed {seed} is run here but not by `{}`", source.id);
             return Err(DefinitionError::at(&wire.seeds.place, message).allowed("seeds that both run"));
         }
     }
-    Ok(())
+    let optimizer_state = optimizer_state.as_ref().is_some_and(|s| s.value == StateWire::Kept);
+    let (experiment, arm) = (experiment.value.clone(), arm.name.clone());
+    Ok(Some(StartFrom { experiment, arm, step: steps[0], optimizer_state }))
+}
+
+/// The step of a run of `steps` steps that is started from.
+fn chosen_step(steps: u64, step: Option<&Placed<u64>>, share: Option<&Placed<f64>>) -> Result<u64> {
+    match (step, share) {
+        (None, None) => Ok(steps),
+        (Some(step), None) if (1..=steps).contains(&step.value) => Ok(step.value),
+        (Some(step), None) => {
+            let message = format!("step {} of a run of {steps} steps", step.value);
+            Err(DefinitionError::at(&step.place, message).allowed(format!("1 to {steps}")))
+        }
+        (None, Some(share)) if share.value > 0.0 && share.value <= 1.0 => {
+            Ok(((share.value * steps as f64).round() as u64).max(1))
+        }
+        (None, Some(share)) => {
+            Err(DefinitionError::at(&share.place, format!("is {:?}", share.value))
+                .allowed("a number above 0.0, to 1.0"))
+        }
+        (_, Some(share)) => {
+            Err(DefinitionError::at(&share.place, "stands beside a step").allowed("step or share, or neither"))
+        }
+    }
 }
 
 pub(crate) type Axes = std::collections::BTreeMap<String, Scalar>;

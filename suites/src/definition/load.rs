@@ -5,10 +5,10 @@ use super::links::{self, Axes, tier_name};
 use super::reader::Placed;
 use super::section::PatchWire;
 use super::show;
-use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, StartFrom, Suite, Take, value_mut};
+use super::suite::{Arm, Experiment, GridPoint, Seeds, Setup, Suite, Take, value_mut};
 use super::tables::Registry;
 use super::untuned::is_untuned;
-use super::wire::{Axis, ExperimentWire, Named, SeedsWire, StartWire, SuiteWire, TakeWire, TierWire};
+use super::wire::{Axis, ExperimentWire, Named, SeedsWire, SuiteWire, TakeWire, TierWire};
 use crate::claims::Tier;
 use crate::registry::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,12 +84,11 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
     });
     registry.written(&wire.recipe.value)?;
     for (_, arm) in &wire.arms.value.0 {
-        registry.written(arm)?;
+        registry.written(&PatchWire::from(arm))?;
     }
     let mut setups = BTreeMap::new();
     for (&tier, patch) in &wire.tiers.value {
         let setup = setup(wire, tier, patch, registry, sources)?;
-        links::start(wire, links::start_of(wire, patch), tier, &setup, sources)?;
         setups.insert(tier, setup);
     }
     for (name, _) in &wire.arms.value.0 {
@@ -139,21 +138,18 @@ fn setup<'s>(
             continue;
         }
         let mut merged = base.clone();
-        merged.patch(change);
+        merged.patch(&PatchWire::from(change));
         let mut points = Vec::new();
         for values in crossed(&grid) {
             let point = point(wire, tier, &merged, &values, registry, sources);
             points.push(point.map_err(|e| e.context(&format!("arm {} of tier {}", name.value, tier_name(tier))))?);
         }
-        arms.push(Arm { name: name.value.clone(), points });
+        let all_seeds = selection_seeds.into_iter().chain([seeds]).flat_map(Seeds::iter);
+        let start = links::start(wire, links::start_of(wire, patch, change), tier, &points, all_seeds, sources)?;
+        arms.push(Arm { name: name.value.clone(), start, points });
     }
     let axes = grid.iter().map(|(path, _)| path.value.clone()).collect();
-    let start = links::start_of(wire, patch).map(|StartWire::From { experiment, arm, step }| StartFrom {
-        experiment: experiment.value.clone(),
-        arm: arm.value.clone(),
-        step: step.value,
-    });
-    Ok(Setup { arms, axes, seeds, selection_seeds, start })
+    Ok(Setup { arms, axes, seeds, selection_seeds })
 }
 
 /// Resolves one grid point, with every candidate of every value that is taken from earlier runs.
@@ -197,7 +193,8 @@ fn point<'s>(
         let value = value_mut(&mut recipe, &path).cloned();
         axes.insert(path, value.expect("set above, and resolution keeps every parameter"));
     }
-    Ok(GridPoint { axes, recipe })
+    let sets = registry.set_names(&recipe);
+    Ok(GridPoint { axes, recipe, sets })
 }
 
 /// Sets the parameter at a dotted path.

@@ -4,8 +4,9 @@
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
 use super::node::{Node, Value};
-use super::suite::{Arm, Suite};
+use super::suite::{Arm, GridPoint, Suite};
 use crate::claims::{At, Claim, Kind, Select, Tier};
+use crate::readings::Reading;
 use crate::registry::Params;
 use crate::train::metrics;
 
@@ -14,7 +15,10 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 /// What a name is the name of.
 #[derive(Clone, Copy)]
 enum What {
+    /// A final metric or a reading.
     Metric,
+    /// A final metric alone.
+    Final,
     /// A metric that is 0 or 1.
     Flag,
     Curve,
@@ -47,13 +51,26 @@ fn reads(kind: &Kind) -> Vec<Reads<'_>> {
         }
         Kind::Slope { metric, of, .. } => vec![read("metric", metric, &[of], What::Metric)],
         Kind::Fraction { metric, of, .. } => vec![read("metric", metric, &[of], What::Flag)],
+        Kind::Neighbours { metric, of, .. } | Kind::Spread { metric, of, .. } => {
+            vec![read("metric", metric, &[of], What::Metric)]
+        }
+        Kind::EachDifference { metric, of, minus, .. } => vec![read("metric", metric, &[of, minus], What::Metric)],
+        Kind::Crossover { curve, of, reference, .. } => vec![read("curve", curve, &[of, reference], What::Curve)],
+        Kind::Linearity { x, y, of, .. } => {
+            vec![read("x", x, &[of], What::Curve), read("y", y, &[of], What::Curve)]
+        }
         Kind::StepsRatio { curve, of, reference, .. } => vec![read("curve", curve, &[of, reference], What::Curve)],
     }
 }
 
-/// The curves that a claim reads; of a finished run nobody needs the others.
+/// The curves that a claim reads, whole or at a place; of a finished run nobody needs the others.
 pub fn curves_read(claim: &Claim) -> impl Iterator<Item = String> {
-    reads(&claim.kind).into_iter().filter(|read| matches!(read.what, What::Curve)).flat_map(|read| read.names)
+    reads(&claim.kind).into_iter().flat_map(|read| {
+        let whole = matches!(read.what, What::Curve);
+        read.names
+            .into_iter()
+            .filter_map(move |name| if whole { Some(name) } else { Some(Reading::parse(&name)?.curve) })
+    })
 }
 
 /// Checks the names that a claim reads. `node` is its `kind`; its selections are known to hold.
@@ -80,17 +97,29 @@ fn arm<'s>(suite: &'s Suite, select: &Select, tier: Tier) -> Option<&'s Arm> {
 
 /// Checks the metric by which an arm's grid values are compared.
 pub(super) fn metric(name: &str, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
-    known(name, What::Metric, arm, experiment, tier, place)
+    known(name, What::Final, arm, experiment, tier, place)
+}
+
+/// Whether `name` reads a curve that every run of the arm has, and from where on: `None` where it is no reading of a
+/// curve here, else the percent that it may ask for at least.
+pub(super) fn reading_from(name: &str, arm: &Arm) -> Option<(Reading, f64)> {
+    let reading = Reading::parse(name)?;
+    let mut from = 0.0f64;
+    for GridPoint { recipe, sets, .. } in &arm.points {
+        let first = metrics::first_point(&recipe.train, sets, &reading.curve, arm.start.is_some())?;
+        from = from.max(first as f64 * 100.0 / recipe.train.size("steps") as f64);
+    }
+    Some((reading, from))
 }
 
 fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
-    let list: fn(&Params) -> Vec<String> = match what {
+    let list: fn(&Params, &[&str]) -> Vec<String> = match what {
         What::Curve => metrics::curves,
-        What::Metric | What::Flag => metrics::names,
+        What::Metric | What::Final | What::Flag => metrics::names,
     };
     let mut names: Vec<String> = Vec::new();
     // Points of one recipe but for the seed or a rate have the same names.
-    for found in arm.points.iter().flat_map(|p| list(&p.recipe.train)) {
+    for found in arm.points.iter().flat_map(|p| list(&p.recipe.train, p.sets)) {
         let counts = !matches!(what, What::Flag) || metrics::is_flag(&found);
         if counts && !names.contains(&found) {
             names.push(found);
@@ -99,8 +128,17 @@ fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place:
     if names.contains(&metrics::pattern(name)) {
         return Ok(());
     }
+    if let (What::Metric, Some((reading, from))) = (what, reading_from(name, arm)) {
+        if reading.earliest().is_none_or(|share| share >= from) {
+            return Ok(());
+        }
+        let (arm, tier) = (&arm.name, tier_name(tier));
+        let message = format!("{} is before the first evaluation of `{experiment}/{arm}` in tier {tier}", quoted(name));
+        let allowed = format!("shares from {from}% on; runs that start from a checkpoint have 0%");
+        return Err(DefinitionError::at(place, message).allowed(allowed));
+    }
     let what = match what {
-        What::Metric => "metric",
+        What::Metric | What::Final => "metric",
         What::Flag => "0/1 metric",
         What::Curve => "curve",
     };

@@ -1,7 +1,7 @@
 //! Sections of a recipe as written (`{name: {parameters}}`), and how a patch changes them.
 
 use super::reader::Placed;
-use super::wire::{Named, TierWire};
+use super::wire::{ArmWire, Named, TierWire};
 use crate::registry::Scalar;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize as Derive;
@@ -70,7 +70,7 @@ pub(crate) struct Section<K> {
     kind: PhantomData<K>,
 }
 
-/// A recipe, or what an arm changes of one.
+/// A recipe, or what an arm or a tier changes of one.
 #[derive(Clone, Default, Derive, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PatchWire {
@@ -116,17 +116,22 @@ impl PatchWire {
     }
 }
 
-impl From<&TierWire> for PatchWire {
-    fn from(tier: &TierWire) -> Self {
-        Self {
-            model: tier.model.clone(),
-            task: tier.task.clone(),
-            optimizer: tier.optimizer.clone(),
-            schedule: tier.schedule.clone(),
-            train: tier.train.clone(),
+macro_rules! patches {
+    ($($wire:ident),*) => {$(
+        impl From<&$wire> for PatchWire {
+            fn from(wire: &$wire) -> Self {
+                Self {
+                    model: wire.model.clone(),
+                    task: wire.task.clone(),
+                    optimizer: wire.optimizer.clone(),
+                    schedule: wire.schedule.clone(),
+                    train: wire.train.clone(),
+                }
+            }
         }
-    }
+    )*};
 }
+patches!(ArmWire, TierWire);
 
 fn patch_section<K: Clone>(section: &mut Option<Section<K>>, with: &Option<Section<K>>) {
     match (section.as_mut(), with) {

@@ -1,8 +1,9 @@
 //! The columns that an experiment's table shows: metrics that its runs have, each once, each with a title.
 
 use super::error::{DefinitionError, nearest_first, quoted};
+use super::measured::reading_from;
 use super::reader::Placed;
-use super::suite::{Column, Setup};
+use super::suite::{Arm, Column, Setup};
 use super::wire::{ExperimentWire, Title};
 use crate::train::metrics;
 
@@ -16,8 +17,9 @@ pub(crate) fn columns<'s>(wire: &ExperimentWire, setups: impl Iterator<Item = &'
         return Err(DefinitionError::at(&show.place, "is empty").allowed("metric: title, at least one"));
     }
     let mut known: Vec<String> = Vec::new();
-    for point in setups.flat_map(|s| &s.arms).flat_map(|a| &a.points) {
-        for name in metrics::names(&point.recipe.train) {
+    let arms: Vec<&Arm> = setups.flat_map(|s| &s.arms).collect();
+    for point in arms.iter().flat_map(|a| &a.points) {
+        for name in metrics::names(&point.recipe.train, point.sets) {
             if !known.contains(&name) {
                 known.push(name);
             }
@@ -25,7 +27,10 @@ pub(crate) fn columns<'s>(wire: &ExperimentWire, setups: impl Iterator<Item = &'
     }
     let mut columns: Vec<Column> = Vec::new();
     for (metric, title) in &show.value.0 {
-        if !known.contains(&metrics::pattern(&metric.value)) {
+        let read = |arm: &&Arm| {
+            reading_from(&metric.value, arm).is_some_and(|(x, from)| x.earliest().is_none_or(|share| share >= from))
+        };
+        if !known.contains(&metrics::pattern(&metric.value)) && !arms.iter().any(read) {
             let message = format!("no run here has the metric {}", quoted(&metric.value));
             let allowed = nearest_first(&metric.value, known.iter().map(String::as_str));
             return Err(DefinitionError::at(&metric.place, message).allowed(allowed));

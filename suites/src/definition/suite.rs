@@ -62,8 +62,6 @@ pub struct Setup {
     pub seeds: Seeds,
     /// Seeds that choose among grid values.
     pub selection_seeds: Option<Seeds>,
-    /// The run whose checkpoint these start from.
-    pub start: Option<StartFrom>,
 }
 
 impl Setup {
@@ -78,6 +76,8 @@ impl Setup {
 pub struct Arm {
     /// Unique within the experiment.
     pub name: String,
+    /// The run whose checkpoint its runs start from.
+    pub start: Option<StartFrom>,
     /// One recipe a grid point, the last axis running fastest.
     pub points: Vec<GridPoint>,
 }
@@ -89,6 +89,8 @@ pub struct GridPoint {
     pub axes: BTreeMap<String, Scalar>,
     /// The recipe. Where a value is taken from earlier runs it stands at the first candidate.
     pub recipe: Recipe,
+    /// The names of its task's validation sets beside the task's own.
+    pub sets: &'static [&'static str],
 }
 
 /// `count` seeds from `first`.
@@ -139,6 +141,8 @@ pub struct StartFrom {
     pub arm: String,
     /// Completed steps.
     pub step: u64,
+    /// Takes the optimizer's states too.
+    pub optimizer_state: bool,
 }
 
 impl Suite {

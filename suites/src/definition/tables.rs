@@ -6,7 +6,7 @@ use super::section::PatchWire;
 use super::untuned;
 use crate::models::{MODELS, Model};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
-use crate::registry::{Entry, ParamDef};
+use crate::registry::{Entry, ParamDef, build};
 use crate::run::Recipe;
 use crate::schedules::{SCHEDULES, Schedule};
 use crate::tasks::{TASKS, TaskBuilder};
@@ -30,6 +30,11 @@ impl Registry {
     /// What this crate registers.
     pub fn builtin() -> Self {
         Self { models: MODELS, tasks: TASKS, optimizers: OPTIMIZERS, schedules: SCHEDULES, train: crate::train::PARAMS }
+    }
+
+    /// The names of the validation sets that a recipe's task has beside its own.
+    pub(crate) fn set_names(&self, recipe: &Recipe) -> &'static [&'static str] {
+        build("task", self.tasks, &recipe.task).map_or(&[], |task| task.set_names())
     }
 
     /// Checks names, types and ranges of what is written, also where a patch or a grid overrides it later.

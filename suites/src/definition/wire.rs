@@ -57,8 +57,8 @@ pub(crate) struct ExperimentWire {
     pub(crate) about: String,
     /// What all arms share.
     pub(crate) recipe: Placed<PatchWire>,
-    /// What is compared: each arm is a patch of the recipe.
-    pub(crate) arms: Placed<Named<PatchWire>>,
+    /// What is compared: each arm is a patch of the recipe, and may start elsewhere.
+    pub(crate) arms: Placed<Named<ArmWire>>,
     /// Values by dotted path `section.parameter`, crossed with each other.
     #[serde(default)]
     pub(crate) grid: Named<Axis>,
@@ -79,6 +79,30 @@ pub(crate) struct ExperimentWire {
     pub(crate) show: Option<Placed<Named<Placed<Title>>>>,
     /// The tiers that run it, each with a patch.
     pub(crate) tiers: Placed<BTreeMap<Tier, TierWire>>,
+}
+
+/// What an arm changes. Its start goes before the tier's, which goes before the experiment's.
+#[derive(Default, Derive, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArmWire {
+    /// Patch of the model.
+    #[serde(default)]
+    pub(crate) model: Option<super::section::Section<super::section::Model>>,
+    /// Patch of the task.
+    #[serde(default)]
+    pub(crate) task: Option<super::section::Section<super::section::Task>>,
+    /// Patch of the optimizer.
+    #[serde(default)]
+    pub(crate) optimizer: Option<super::section::Section<super::section::Optimizer>>,
+    /// Patch of the schedule.
+    #[serde(default)]
+    pub(crate) schedule: Option<super::section::Section<super::section::Schedule>>,
+    /// Patch of batch, steps and evaluation.
+    #[serde(default)]
+    pub(crate) train: Option<Values>,
+    /// Where this arm's runs start.
+    #[serde(default)]
+    pub(crate) start: Option<StartWire>,
 }
 
 /// The values of a grid axis.
@@ -150,15 +174,39 @@ pub(crate) enum TakeWire {
 #[derive(Derive, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum StartWire {
+    /// Initialised from the seed, as where no start is given.
+    Fresh,
     /// From the checkpoint of a run with the same seed and the same values on shared axes.
-    From {
-        /// The experiment.
-        experiment: Placed<String>,
-        /// Its arm.
-        arm: Placed<String>,
-        /// Completed steps of that run.
-        step: Placed<u64>,
-    },
+    From(Box<FromWire>),
+}
+
+/// A run's checkpoint.
+#[derive(Derive, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FromWire {
+    /// The experiment.
+    pub(crate) experiment: Placed<String>,
+    /// Its arm.
+    pub(crate) arm: Placed<String>,
+    /// Completed steps of that run; its last where neither this nor a share is given.
+    #[serde(default)]
+    pub(crate) step: Option<Placed<u64>>,
+    /// The same as a share of that run's steps, rounded to a whole step.
+    #[serde(default)]
+    pub(crate) share: Option<Placed<f64>>,
+    /// What becomes of its optimizer's states and of the count of its steps; `reset` where not given.
+    #[serde(default)]
+    pub(crate) optimizer_state: Option<Placed<StateWire>>,
+}
+
+/// What becomes of an optimizer's states where a run starts from another's checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Derive, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StateWire {
+    /// They go on, bias corrections included; the optimizer must be the same.
+    Kept,
+    /// They start at zero.
+    Reset,
 }
 
 /// A column's title, or nothing.

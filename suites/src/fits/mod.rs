@@ -6,6 +6,7 @@
 pub mod accounting;
 mod akima;
 pub mod curve;
+pub mod hyper;
 pub mod isoflop;
 pub mod law;
 mod line;

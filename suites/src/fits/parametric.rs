@@ -12,6 +12,9 @@ const STARTS: [f64; 7] = [0.05, 0.1, 0.2, 0.35, 0.5, 0.8, 1.2];
 /// Points that the five parameters need.
 pub const FEWEST_POINTS: usize = 8;
 const MOST_STEPS: usize = 500;
+/// Relative gain of a step below which it counts as none: of the fit itself, and of a draw, which starts at the fit.
+const TOLERANCE: f64 = 1e-10;
+const DRAW_TOLERANCE: f64 = 1e-6;
 
 /// A value and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -65,7 +68,8 @@ pub fn fit(points: &[Point], draws: u32, stream: Stream) -> Result<Parametric, S
         return Err(format!("{} points; at least {FEWEST_POINTS} are needed", points.len()));
     }
     let data = Data::of(points);
-    let ends: Vec<(Theta, f64)> = data.starts().into_iter().map(|start| data.descend(start, &data.ones())).collect();
+    let ends: Vec<(Theta, f64)> =
+        data.starts().into_iter().map(|start| data.descend(start, &data.ones(), TOLERANCE)).collect();
     let best = ends.iter().min_by(|a, b| a.1.total_cmp(&b.1)).ok_or("no start has a finite loss")?;
     let same = ends.iter().filter(|(_, value)| *value <= best.1 * (1.0 + 1e-4) + 1e-12).count();
     let mut found: [Vec<f64>; 6] = Default::default();
@@ -75,7 +79,7 @@ pub fn fit(points: &[Point], draws: u32, stream: Stream) -> Result<Parametric, S
         for i in 0..points.len() {
             counts[stream.below(draw, i as u64, points.len() as u64) as usize] += 1.0;
         }
-        let (theta, _) = data.descend(best.0, &counts);
+        let (theta, _) = data.descend(best.0, &counts, DRAW_TOLERANCE);
         found.iter_mut().zip(data.named(theta)).for_each(|(all, value)| all.push(value));
     }
     let named = data.named(best.0);
@@ -157,7 +161,7 @@ impl Data {
 
     /// Levenberg's and Marquardt's method on reweighted squares: a Huber loss of r is the square with weight
     /// min(1, δ/|r|). `counts` is how often each point occurs. Gives the end and its objective.
-    fn descend(&self, mut theta: Theta, counts: &[f64]) -> (Theta, f64) {
+    fn descend(&self, mut theta: Theta, counts: &[f64], tolerance: f64) -> (Theta, f64) {
         let mut value = self.objective(&theta, counts);
         let mut damping = 1e-3;
         let mut idle = 0;
@@ -172,7 +176,7 @@ impl Data {
             next.iter_mut().zip(step).for_each(|(t, s)| *t -= s);
             let there = self.objective(&next, counts);
             if there < value {
-                idle = if value - there <= 1e-10 * value { idle + 1 } else { 0 };
+                idle = if value - there <= tolerance * value { idle + 1 } else { 0 };
                 (theta, value) = (next, there);
                 damping = (0.3 * damping).max(1e-12);
             } else {

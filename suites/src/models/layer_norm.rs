@@ -2,8 +2,8 @@
 
 use super::{Built, Model, Shape};
 use crate::registry::{Entry, ParamDef, ParamKind, Params, Preset};
-use preheat_kernels::graph::{Graph, Session, ShapeError, TensorId};
-use preheat_kernels::ops::Ops;
+use preheat_kernels::device::{Device, DeviceError, Place};
+use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 use preheat_kernels::real::Real;
 use preheat_kernels::rng::Stream;
 use std::collections::BTreeMap;
@@ -62,36 +62,46 @@ const ITERATIONS: u32 = 20;
 impl NormJacobian {
     /// `jacobian_norm` by power iteration on the vector–Jacobian product (the Jacobian is symmetric where
     /// γ = 1), and `jacobian_over_theory`, its ratio to √d/‖x − mean(x)‖.
-    pub fn measure<K: Ops<f32>>(self, seed: u64, ops: K) -> BTreeMap<String, f64> {
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn measure(self, seed: u64, device: &dyn Device) -> Result<BTreeMap<String, f64>, DeviceError> {
         let Self { graph, x, cotangent, gamma, product, scale } = self;
+        let width = graph.tensor(x).len();
+        let normal = |stream| {
+            let mut values = vec![0.0; width];
+            Stream::new(seed, stream).fill_normal(0, &mut values);
+            values
+        };
         let program = Arc::new(graph.compile(1, &[("product", &[product])]));
         let entry = program.entry("product").expect("just compiled");
-        let mut session = Session::new(program, ops);
-        session.get_mut(gamma, 0).fill(1.0);
-        Stream::new(seed, 0).fill_normal(0, session.get_mut(x, 0));
-        for value in session.get_mut(x, 0) {
+        let mut session = device.session(&program)?;
+        let mut input = normal(0);
+        for value in &mut input {
             *value *= f32::from_f64(scale);
         }
-        Stream::new(seed, 1).fill_normal(0, session.get_mut(cotangent, 0));
+        session.write(Place::Tensor(gamma), 0, &vec![1.0; width])?;
+        session.write(Place::Tensor(x), 0, &input)?;
+        let mut direction = normal(1);
         let mut spectral = 0.0;
         for _ in 0..ITERATIONS {
-            let before = norm(session.get(cotangent, 0));
-            session.run(entry);
-            let image: Vec<f32> = session.output(entry, product, 0).to_vec();
+            session.write(Place::Tensor(cotangent), 0, &direction)?;
+            session.run(entry)?;
+            let image = session.read(Place::Output(entry, product), 0)?;
             let after = norm(&image);
-            spectral = after / before;
-            for (u, v) in session.get_mut(cotangent, 0).iter_mut().zip(&image) {
+            spectral = after / norm(&direction);
+            for (u, v) in direction.iter_mut().zip(&*image) {
                 *u = (f64::from(*v) / after) as f32;
             }
         }
-        let x = session.get(x, 0);
+        let x = input;
         let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / x.len() as f64;
         let centred = x.iter().map(|&v| (f64::from(v) - mean) * (f64::from(v) - mean)).sum::<f64>().sqrt();
         let theory = (x.len() as f64).sqrt() / centred;
-        BTreeMap::from([
+        Ok(BTreeMap::from([
             ("jacobian_norm".to_string(), spectral),
             ("jacobian_over_theory".to_string(), spectral / theory),
-        ])
+        ]))
     }
 }
 

@@ -134,6 +134,7 @@ struct Slot {
     cell: Cell,
     /// Shared by the seeds of a grid point.
     recipe: Arc<Recipe>,
+    start: Option<StartFrom>,
 }
 
 /// An experiment's part of a plan.
@@ -141,7 +142,6 @@ struct Slot {
 struct Part {
     stage: usize,
     takes: Vec<Take>,
-    start: Option<StartFrom>,
     choosing_selection: bool,
     slots: Vec<Slot>,
 }
@@ -224,7 +224,7 @@ impl Plan {
         let mut wanted = BTreeSet::new();
         for slot in self.parts.values().flat_map(|(_, part)| &part.slots) {
             if filter.names(&slot.cell) {
-                self.want(&slot.cell, &mut wanted);
+                self.want(slot, &mut wanted);
             }
         }
         for (_, part) in self.parts.values_mut() {
@@ -232,16 +232,16 @@ impl Plan {
         }
     }
 
-    fn want(&self, cell: &Cell, wanted: &mut BTreeSet<String>) {
-        let Some(part) = self.part(&cell.experiment) else { return };
-        if !wanted.insert(cell.key()) {
+    fn want(&self, slot: &Slot, wanted: &mut BTreeSet<String>) {
+        let Some(part) = self.part(&slot.cell.experiment) else { return };
+        if !wanted.insert(slot.cell.key()) {
             return;
         }
-        for source in part.takes.iter().flat_map(|take| stage::searched(self, take, cell)) {
-            self.want(&source.cell, wanted);
+        for source in part.takes.iter().flat_map(|take| stage::searched(self, take, &slot.cell)) {
+            self.want(source, wanted);
         }
-        if let Some(source) = part.start.as_ref().and_then(|start| stage::started_from(self, start, cell)) {
-            self.want(&source.cell, wanted);
+        if let Some(source) = stage::started_from(self, slot) {
+            self.want(source, wanted);
         }
     }
 }
@@ -277,16 +277,16 @@ fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result
         for point in &arm.points {
             let recipe = Arc::new(with_task(point));
             for (seed, selection) in all_seeds() {
-                let (experiment, arm, axes) = (experiment.id.clone(), arm.name.clone(), point.axes.clone());
+                let (start, axes) = (arm.start.clone(), point.axes.clone());
+                let (experiment, arm) = (experiment.id.clone(), arm.name.clone());
                 let cell = Cell { experiment, arm, axes, seed, selection };
-                slots.push(Slot { cell, recipe: Arc::clone(&recipe) });
+                slots.push(Slot { cell, recipe: Arc::clone(&recipe), start });
             }
         }
     }
     Ok(Part {
         stage: experiment.stage,
         takes: experiment.takes.clone(),
-        start: setup.start.clone(),
         choosing_selection: setup.selection_seeds.is_some(),
         slots,
     })

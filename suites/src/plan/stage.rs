@@ -60,9 +60,10 @@ pub(super) fn searched<'p>(plan: &'p Plan, take: &'p Take, cell: &'p Cell) -> im
     })
 }
 
-/// The slot whose checkpoint a cell starts from.
-pub(super) fn started_from<'p>(plan: &'p Plan, start: &StartFrom, cell: &Cell) -> Option<&'p Slot> {
-    plan.part(&start.experiment)?.slots.iter().find(|slot| feeds(slot, start, cell))
+/// The slot whose checkpoint another starts from.
+pub(super) fn started_from<'p>(plan: &'p Plan, slot: &Slot) -> Option<&'p Slot> {
+    let start = slot.start.as_ref()?;
+    plan.part(&start.experiment)?.slots.iter().find(|source| feeds(source, start, &slot.cell))
 }
 
 fn feeds(source: &Slot, start: &StartFrom, cell: &Cell) -> bool {
@@ -74,9 +75,8 @@ fn feeds(source: &Slot, start: &StartFrom, cell: &Cell) -> bool {
 
 /// The steps of a slot's run that other cells start from.
 fn kept(plan: &Plan, source: &Slot) -> Vec<u64> {
-    let starts = plan.filled().filter_map(|part| Some((part.start.as_ref()?, part)));
-    let feeding = starts.filter(|(start, part)| part.slots.iter().any(|slot| feeds(source, start, &slot.cell)));
-    feeding.map(|(start, _)| start.step).collect()
+    let starts = plan.filled().flat_map(|part| &part.slots).filter_map(|slot| Some((slot.start.as_ref()?, &slot.cell)));
+    starts.filter(|(start, cell)| feeds(source, start, cell)).map(|(start, _)| start.step).collect()
 }
 
 impl Resolver<'_> {
@@ -87,7 +87,7 @@ impl Resolver<'_> {
             let value = self.best_of(take, &slot.cell)?;
             *value_mut(&mut recipe, &take.path).expect("checked when the suite was read") = value;
         }
-        let start = match &part.start {
+        let start = match &slot.start {
             None => Start::Fresh,
             Some(start) => {
                 let missing = || {
@@ -97,11 +97,11 @@ impl Resolver<'_> {
                         start.experiment
                     ))
                 };
-                let source = started_from(self.plan, start, &slot.cell).ok_or_else(missing)?;
+                let source = started_from(self.plan, slot).ok_or_else(missing)?;
                 let part = self.plan.part(&start.experiment).ok_or_else(missing)?;
                 // What the source waits for, this slot waits for.
                 let source = self.run(part, source).map_err(|why| why.of(&slot.cell))?;
-                Start::Checkpoint { run: source.id(), step: start.step }
+                Start::Checkpoint { run: source.id(), step: start.step, optimizer_state: start.optimizer_state }
             }
         };
         // One seed for weights and batches: arms of one seed see the same batches, so they are paired.

@@ -7,6 +7,7 @@
 
 mod constant;
 mod cosine;
+mod cosine_floor;
 mod inverse_sqrt;
 mod linear;
 mod step;
@@ -26,7 +27,7 @@ pub trait Schedule: Send + Sync {
 
 /// All schedules.
 pub static SCHEDULES: &[Entry<Box<dyn Schedule>>] =
-    &[constant::ENTRY, cosine::ENTRY, inverse_sqrt::ENTRY, linear::ENTRY, step::ENTRY];
+    &[constant::ENTRY, cosine::ENTRY, cosine_floor::ENTRY, inverse_sqrt::ENTRY, linear::ENTRY, step::ENTRY];
 
 const PEAK_LR: ParamDef = ParamDef {
     name: "peak_lr",

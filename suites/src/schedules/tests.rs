@@ -67,7 +67,9 @@ fn arms_with_and_without_warmup_share_the_decay() {
 
 #[test]
 fn every_schedule_reaches_its_peak_and_never_passes_it() {
-    for entry in SCHEDULES {
+    // Others give their warm-up as a share of a horizon.
+    let counted = SCHEDULES.iter().filter(|e| e.params.iter().any(|def| def.name == "warmup_steps"));
+    for entry in counted {
         for (warmup, steps) in [(0u64, 1u64), (1, 2), (31, 33), (96, 97)] {
             let schedule = build(entry.name, &[("peak_lr", 0.3), ("warmup_steps", warmup as f64)]).expect("valid");
             assert_eq!(schedule.warmup_steps(), warmup);
@@ -80,6 +82,26 @@ fn every_schedule_reaches_its_peak_and_never_passes_it() {
             }
         }
     }
+}
+
+#[test]
+fn a_floor_is_reached_at_its_share_of_the_horizon_and_kept() {
+    let given = [("peak_lr", 0.8), ("horizon", 10.0), ("warmup", 0.2), ("decay", 0.6), ("min_ratio", 0.25)];
+    let root = 0.5f64.sqrt();
+    let expected = [0.4, 0.8, 0.8 * (0.625 + 0.375 * root), 0.5, 0.8 * (0.625 - 0.375 * root), 0.2, 0.2, 0.2];
+    close(&curve("cosine-floor", &given, 8), &expected);
+    // The horizon decides and not the run's length.
+    close(&curve("cosine-floor", &given, 3), &expected[..3]);
+    // A warm-up of 1.5 steps passes its peak between two steps, and none at all begins right below it.
+    let part = [("peak_lr", 0.9), ("horizon", 10.0), ("warmup", 0.15)];
+    close(&curve("cosine-floor", &part, 1), &[0.6]);
+    let cold = curve("cosine-floor", &[("peak_lr", 0.9), ("horizon", 1000.0)], 1000);
+    assert!(cold[0] < 0.9 && cold[0] > 0.9 * (1.0 - 1e-5) && (cold[999] - 0.09).abs() < 1e-12);
+    assert!(cold.windows(2).all(|w| w[0] > w[1]));
+    let schedule = build("cosine-floor", &given).expect("valid");
+    assert_eq!(schedule.warmup_steps(), 2);
+    let fault = build("cosine-floor", &[("peak_lr", 0.8), ("horizon", 10.0), ("warmup", 0.6), ("decay", 0.6)]);
+    assert_eq!(fault.err().expect("refused").key, "decay");
 }
 
 #[test]

@@ -20,6 +20,14 @@ pub struct Validation {
     pub entropy_rate: Option<f64>,
 }
 
+/// A validation set with a name: what a run loses or keeps of another source shows on it.
+pub struct NamedSet {
+    /// Measured as `{name}_val_loss`.
+    pub name: &'static str,
+    /// Of as many sequences as the task's own; `None` where it is the task's own.
+    pub set: Option<Validation>,
+}
+
 /// A next-token prediction task.
 pub trait Task: Send + Sync {
     /// Vocabulary V.
@@ -31,6 +39,10 @@ pub trait Task: Send + Sync {
     fn batch(&self, data_seed: u64, step: u64, inputs: &mut [u32], targets: &mut [u32]);
     /// The validation set, the same for every run of the task.
     fn validation(&self) -> &Validation;
+    /// Validation sets that are measured by name beside `val_loss`, in the order of [`TaskBuilder::set_names`].
+    fn named_sets(&self) -> &[NamedSet] {
+        &[]
+    }
 }
 
 /// Opens what a task needs: the lab gives bytes by the path that the suite names, after checking their hash.
@@ -43,10 +55,14 @@ pub trait Corpus {
 pub trait TaskBuilder: Send + Sync {
     /// Reads data, builds tables and the validation set of `sequences` sequences.
     fn open(&self, corpus: &dyn Corpus, sequences: usize) -> Result<Box<dyn Task>, Invalid>;
+    /// The names of [`Task::named_sets`], known before any data is read.
+    fn set_names(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// All tasks.
-pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[language::ENTRY, text::ENTRY, tokens::ENTRY];
+pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[language::ENTRY, language::PAIR, text::ENTRY, tokens::ENTRY];
 
 /// Mean −ln of the add-one frequencies in `counts` over `targets`, nats/token: the best context-free predictor
 /// as far as a sample tells it.

@@ -1,7 +1,7 @@
 //! From a model's forward graph to a program with the entries `train`, `evaluate` and `gradients`.
 
 use crate::models::{Init, Network};
-use preheat_kernels::graph::{EntryId, Program, Session, TensorId, Update};
+use preheat_kernels::graph::{EntryId, Graph, Program, Session, TensorId, Update};
 use preheat_kernels::ops::Ops;
 use preheat_kernels::real::Real;
 use preheat_kernels::rng::Stream;
@@ -57,13 +57,24 @@ impl Compiled {
 
 /// Writes the initial values of run `r`: each tensor has its own stream of `seed`, by its place in the list.
 pub fn initialise<T: Real, K: Ops<T>>(session: &mut Session<T, K>, init: &[(TensorId, Init)], r: usize, seed: u64) {
-    for (stream, (id, init)) in init.iter().enumerate() {
-        let target = session.get_mut(*id, r);
-        let values = initial_values(init, target.len(), Stream::new(seed, stream as u32));
-        for (t, v) in target.iter_mut().zip(values) {
+    let program = Arc::clone(session.program());
+    for (id, values) in initial(program.graph(), init, seed) {
+        for (t, v) in session.get_mut(id, r).iter_mut().zip(values) {
             *t = T::from_f64(f64::from(v));
         }
     }
+}
+
+/// The initial values of every tensor of `init`.
+pub(super) fn initial<'i>(
+    graph: &'i Graph,
+    init: &'i [(TensorId, Init)],
+    seed: u64,
+) -> impl Iterator<Item = (TensorId, Vec<f32>)> + 'i {
+    let of = move |(stream, (id, init)): (usize, &(TensorId, Init))| {
+        (*id, initial_values(init, graph.tensor(*id).len(), Stream::new(seed, stream as u32)))
+    };
+    init.iter().enumerate().map(of)
 }
 
 fn initial_values(init: &Init, len: usize, stream: Stream) -> Vec<f32> {

@@ -5,7 +5,7 @@ use crate::registry::Params;
 
 /// Curves of every step.
 pub(super) const STEP_CURVES: [&str; 3] = ["grad_norm", "lr", "train_loss"];
-/// Curves of every evaluation.
+/// Curves of every evaluation: two norms, then the loss.
 pub(super) const EVAL_CURVES: [&str; 3] = ["param_norm", "update_norm", "val_loss"];
 
 /// After training.
@@ -53,12 +53,20 @@ pub fn is_flag(metric: &str) -> bool {
     FLAGS.contains(&metric)
 }
 
-/// The metrics that runs with these `train` parameters can have, per-layer ones with `{l}`. Which of them a run has
-/// depends on its model and task too.
-pub fn names(train: &Params) -> Vec<String> {
+/// The curve, and the final metric, of a task's named validation set.
+pub(super) fn set_curve(set: &str) -> String {
+    format!("{set}_val_loss")
+}
+
+/// The metrics that runs with these `train` parameters can have on a task that names validation `sets`, per-layer ones
+/// with `{l}`. Which of them a run has depends on its model and its task's data too.
+pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
     let trained = train.int("steps") > 0;
     let always: &[&str] = if trained { &FINAL } else { &INITIAL };
     let mut names: Vec<String> = always.iter().map(ToString::to_string).collect();
+    if trained {
+        names.extend(sets.iter().map(|set| set_curve(set)));
+    }
     if train.text("probe") == "signal" {
         let prefixes: &[&str] = if trained { &["init", "end"] } else { &["init"] };
         names.extend(prefixes.iter().flat_map(|prefix| SIGNAL.map(|name| format!("{prefix}.{name}"))));
@@ -70,11 +78,26 @@ pub fn names(train: &Params) -> Vec<String> {
     names
 }
 
-/// The curves of runs with these `train` parameters; none where nothing is trained.
-pub fn curves(train: &Params) -> Vec<String> {
+/// The curves of such runs; none where nothing is trained.
+pub fn curves(train: &Params, sets: &[&str]) -> Vec<String> {
+    let of_sets = sets.iter().map(|set| set_curve(set));
     let counted = (train.text("probe") == "gradients").then_some("gradient_bin.{l}");
-    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).chain(counted).map(String::from);
+    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).chain(counted).map(String::from).chain(of_sets);
     if train.int("steps") > 0 { curves.collect() } else { Vec::new() }
+}
+
+/// The step of a curve's first point; `None` where such runs have no such curve. A run that `started` from a checkpoint
+/// has its losses at step 0.
+pub fn first_point(train: &Params, sets: &[&str], curve: &str, started: bool) -> Option<u64> {
+    let known = curves(train, sets).iter().any(|name| name == curve);
+    let is_loss = !STEP_CURVES.contains(&curve) && !EVAL_CURVES[..2].contains(&curve);
+    let (steps, every) = (train.size("steps") as u64, train.size("eval_every") as u64);
+    known.then_some(match every {
+        _ if started && is_loss => 0,
+        _ if STEP_CURVES.contains(&curve) => 1,
+        0 => steps,
+        every => every.min(steps),
+    })
 }
 
 /// `name` with a layer's number as `{l}`.

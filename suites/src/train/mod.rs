@@ -1,18 +1,24 @@
 //! Training: the pure step loop over a graph. No files, no clocks, no threads.
 
 mod checkpoint;
+mod cohort;
 mod compile;
 mod digest;
+mod member;
 pub mod metrics;
+mod net;
 mod probe;
 mod trainer;
 mod view;
 
+pub use cohort::{Cohort, StartError, program, shape};
+use compile::initial;
 pub use compile::{Compiled, initialise};
 pub use trainer::{Progress, Trainer};
 pub use view::Named;
 
-use crate::registry::{ParamDef, ParamKind, Params, Preset};
+use crate::registry::{ParamDef, ParamKind, Preset};
+use crate::run::{Run, Start};
 
 const fn def(name: &'static str, doc: &'static str, kind: ParamKind, default: Preset) -> ParamDef {
     ParamDef { name, doc, kind, default }
@@ -63,13 +69,16 @@ pub static PARAMS: &[ParamDef] = &[
 /// A run is stalled when its final validation loss is above the unigram entropy minus this, in nats.
 pub const STALL_MARGIN: f64 = 0.15;
 
-/// FLOPs of a whole run's matrix products, from those of one step and its `train` section. An evaluation batch is a
-/// forward pass, a third of a step; a probe is a step without its update.
-pub fn run_flops(train: &Params, step_flops: f64) -> f64 {
+/// FLOPs of a whole run's matrix products, from those of one step. `sets` validation sets are measured. An evaluation
+/// batch is a forward pass, a third of a step; a probe is a step without its update.
+pub fn run_flops(run: &Run, sets: usize, step_flops: f64) -> f64 {
+    let train = &run.recipe.train;
     let (steps, every) = (train.size("steps"), train.size("eval_every"));
-    // At multiples of `every` and at the last step; once where that is all.
-    let evaluations = if every == 0 { 1 } else { steps.div_ceil(every).max(1) };
-    let batches = evaluations * (train.size("eval_sequences") / train.size("batch"));
+    // At multiples of `every` and at the last step; once where that is all. At the start of a run that goes on.
+    let on_the_way = if every == 0 { 1 } else { steps.div_ceil(every).max(1) };
+    let evaluations = on_the_way + usize::from(steps > 0 && run.start != Start::Fresh);
+    let sets = if steps > 0 { sets } else { 1 };
+    let batches = sets * evaluations * (train.size("eval_sequences") / train.size("batch"));
     let probes = if train.text("probe") == "signal" { 1 + usize::from(steps > 0) } else { 0 };
     step_flops * (steps + probes) as f64 + step_flops * batches as f64 / 3.0
 }

@@ -3,27 +3,31 @@
 
 use super::Compiled;
 use crate::record::Point;
-use preheat_kernels::graph::Session;
-use preheat_kernels::ops::Ops;
+use preheat_kernels::device::{DeviceError, Place, Replay};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Share of the mean by which a hidden norm may exceed it (Xiong et al. 2020, §3.4: (0.1, 0.125)-bounded).
 const EXCESS: f64 = 0.1;
 
-/// Metrics of the gradients and hidden tensors after `gradients` ran, each under `prefix`:
+/// Metrics of the gradients and hidden tensors of run `r` after `gradients` ran, each under `prefix`:
 /// - `grad_norm.ffn_out.{l}`, `.last`: ‖∂L/∂W²‖_F, layers counted from 1;
 /// - `hidden_scale.{l}`, and their `.mean`, `.min`, `.max`: mean over tokens of ‖x⁵‖²/C;
 /// - `hidden_over_lower.min`, `hidden_over_upper.max`: against Lemma 2's (1 + l/2) and (1 + 3l/2);
 /// - `hidden_excess.max`: the largest share, over layers, of tokens whose ‖x⁵‖² exceeds the mean by 10 %.
-pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefix: &str) -> BTreeMap<String, f64> {
+pub(super) fn signal(
+    c: &Compiled,
+    session: &dyn Replay,
+    r: usize,
+    prefix: &str,
+) -> Result<BTreeMap<String, f64>, DeviceError> {
     let mut out = BTreeMap::new();
     let mut put = |name: String, value: f64| {
         out.insert(format!("{prefix}.{name}"), value);
     };
     for (l, weight) in c.ffn_out.iter().enumerate() {
         let grad = c.program.graph().grad_of(*weight).expect("a parameter");
-        let norm = square_sum(session.get(grad, 0)).sqrt();
+        let norm = square_sum(&session.read(Place::Tensor(grad), r)?).sqrt();
         put(format!("grad_norm.ffn_out.{}", l + 1), norm);
         if l + 1 == c.ffn_out.len() {
             put("grad_norm.ffn_out.last".into(), norm);
@@ -33,7 +37,8 @@ pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefi
     let (mut over_lower, mut over_upper, mut excess) = (f64::INFINITY, 0.0f64, 0.0f64);
     for (l, hidden) in c.hidden.iter().enumerate() {
         let width = c.program.graph().tensor(*hidden).width();
-        let norms: Vec<f64> = session.output(c.gradients, *hidden, 0).chunks_exact(width).map(square_sum).collect();
+        let hidden = session.read(Place::Output(c.gradients, *hidden), r)?;
+        let norms: Vec<f64> = hidden.chunks_exact(width).map(square_sum).collect();
         let mean = norms.iter().sum::<f64>() / norms.len() as f64;
         let scale = mean / width as f64;
         let layers = (l + 1) as f64;
@@ -51,7 +56,7 @@ pub(super) fn signal<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>, prefi
     put("hidden_over_lower.min".into(), over_lower);
     put("hidden_over_upper.max".into(), over_upper);
     put("hidden_excess.max".into(), excess);
-    out
+    Ok(out)
 }
 
 /// Steps whose gradients are counted, from the first (Liu et al. 2020, Fig. 2: within ten updates).
@@ -71,18 +76,18 @@ pub(super) fn bin_curves() -> impl Iterator<Item = &'static str> {
     BIN_CURVES.iter().map(String::as_str)
 }
 
-/// The share of each bin among the nonzero gradients of the step that just ran; not finite where all are zero. Zeros are those
+/// The share of each bin among the nonzero gradients of the step that run `r` just took; not finite where all are zero. Zeros are those
 /// of tokens that the batch lacks.
-pub(super) fn bin_shares<K: Ops<f32>>(c: &Compiled, session: &Session<f32, K>) -> [f64; BINS] {
+pub(super) fn bin_shares(c: &Compiled, session: &dyn Replay, r: usize) -> Result<[f64; BINS], DeviceError> {
     let (graph, mut counts) = (c.program.graph(), [0u32; BINS]);
     for param in graph.params() {
         let grad = graph.grad_of(param).expect("every parameter has a gradient");
-        for g in session.get(grad, 0).iter().filter(|g| **g != 0.0) {
+        for g in session.read(Place::Tensor(grad), r)?.iter().filter(|g| **g != 0.0) {
             counts[bin(*g)] += 1;
         }
     }
     let all: u32 = counts.iter().sum();
-    counts.map(|count| f64::from(count) / f64::from(all))
+    Ok(counts.map(|count| f64::from(count) / f64::from(all)))
 }
 
 /// The bin's place, from 0, by the exponent of a nonzero number.

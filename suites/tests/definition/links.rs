@@ -122,6 +122,87 @@ fn starts() {
 }
 
 #[test]
+fn starts_by_share_at_the_end_and_with_the_optimizers_state() {
+    let step = |yaml: &str| {
+        let quick = suite(yaml).experiment("second").unwrap().setups[&Tier::Quick].clone();
+        let start = quick.arms[0].start.clone().unwrap();
+        (start.step, start.optimizer_state)
+    };
+    assert_eq!(step(&start("{experiment: training, arm: warm}")), (100, false));
+    assert_eq!(step(&start("{experiment: training, arm: warm, share: 0.186}")), (19, false));
+    assert_eq!(step(&start("{experiment: training, arm: warm, share: 0.001}")), (1, false));
+    let adam = |yaml: String| yaml.replace("optimizer: {sgd: {}}", "optimizer: {adam: {beta2: 0.9}}");
+    let kept = start("{experiment: training, arm: warm, optimizer_state: kept}");
+    assert_eq!(step(&adam(kept.clone())), (100, true));
+    assert_eq!(step(&start("{experiment: training, arm: warm, step: 7, optimizer_state: reset}")), (7, false));
+    check(
+        kept,
+        "suites/small.yaml:32:70: experiments[1].start.from.optimizer_state: the state of optimizer `adam` does not fit `sgd`; allowed: reset, or the same optimizer",
+    );
+    check(
+        start("{experiment: training, arm: warm, optimizer_state: keep}"),
+        "suites/small.yaml:32:70: experiments[1].start.from.optimizer_state: `keep` is unknown; allowed: kept, reset",
+    );
+    check(
+        start("{experiment: training, arm: warm, share: 1.01}"),
+        "suites/small.yaml:32:60: experiments[1].start.from.share: is 1.01; allowed: a number above 0.0, to 1.0",
+    );
+    check(
+        start("{experiment: training, arm: warm, step: 3, share: 0.5}"),
+        "suites/small.yaml:32:69: experiments[1].start.from.share: stands beside a step; allowed: step or share, or neither",
+    );
+    let still = start("{experiment: training, arm: warm}");
+    check(
+        still.replace("steps: 100, eval_sequences", "steps: 0, eval_sequences"),
+        "suites/small.yaml:32:32: experiments[1].start.from.experiment: the runs of `training` have no steps; allowed: runs that train",
+    );
+    let lengths = "grid: {train.steps: [20, 100]}";
+    let differ = start("{experiment: training, arm: warm, share: 0.5}")
+        .replace("grid: {schedule.peak_lr: [1e-3, 1, 3e-3]}", lengths)
+        .replace("grid: {schedule.peak_lr: [1e-3, 3e-3]}", lengths)
+        .replace("grid: {schedule.peak_lr: [3e-3]}", lengths)
+        .replace("axes: {schedule.peak_lr: 1}", "axes: {train.steps: 20}");
+    check(
+        differ,
+        "suites/small.yaml:32:32: experiments[1].start.from.experiment: the runs of `training` differ in their steps; allowed: a step that all have",
+    );
+}
+
+#[test]
+fn an_arms_start_goes_before_the_others() {
+    let own =
+        "arms: {base: {}, early: {start: {from: {experiment: training, arm: plain, step: 5}}}, cold: {start: fresh}}";
+    let yaml = start("{experiment: training, arm: warm}").replace("arms: {base: {}}", own);
+    let arms = suite(&yaml).experiment("second").unwrap().setups[&Tier::Quick].arms.clone();
+    let starts: Vec<_> = arms.iter().map(|a| a.start.as_ref().map(|s| (s.arm.as_str(), s.step))).collect();
+    assert_eq!(starts, [Some(("warm", 100)), Some(("plain", 5)), None]);
+    check(
+        yaml.replace("arm: plain, step: 5", "arm: plain, step: 500"),
+        "suites/small.yaml:30:85: experiments[1].arms.early.start.from.step: step 500 of a run of 100 steps; allowed: 1 to 100",
+    );
+    check(
+        yaml.replace("start: fresh", "start: frsh"),
+        "suites/small.yaml:30:105: experiments[1].arms.cold.start: `frsh` is unknown; allowed: fresh, from",
+    );
+    // A start of an arm alone makes a later stage, too.
+    let alone =
+        second("    take: {schedule.peak_lr: {best_of: {experiment: training, arm: warm, metric: val_loss}}}\n", "")
+            .replace("arms: {base: {}}", own)
+            .replace("arms: {base: {}, early", "grid: {schedule.peak_lr: [1e-3]}\n    arms: {base: {}, early");
+    assert_eq!(suite(&alone).experiment("second").unwrap().stage, 1);
+}
+
+#[test]
+fn a_sweep_is_over_an_axis_that_the_claim_fixes() {
+    let sweep = |axis: &str| with("    tiers: [quick]\n", &format!("    tiers: [quick]\n    sweep: {axis}\n"));
+    suite(&sweep("schedule.peak_lr"));
+    check(
+        sweep("schedule.warmup_steps"),
+        "suites/small.yaml:29:12: claims[0].sweep: `schedule.warmup_steps` is no axis that the claim fixes; allowed: schedule.peak_lr",
+    );
+}
+
+#[test]
 fn claims_refer_to_what_is_run() {
     check(
         with("experiment: training, arm: warm", "experiment: trainnig, arm: warm"),
@@ -165,7 +246,7 @@ fn claims_refer_to_what_is_run() {
     );
     check(
         with("      difference:", "      diference:"),
-        "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio",
+        "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio, neighbours, spread, each-difference, crossover, linearity",
     );
     let kind = SUITE[SUITE.find("      difference:").unwrap()..SUITE.find("    expect:").unwrap()].to_string();
     let slope = "      slope: {metric: val_loss, of: {experiment: training, arm: warm}, over: schedule.peak_lr}\n";

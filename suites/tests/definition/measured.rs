@@ -78,6 +78,60 @@ fn a_curve_that_no_run_has() {
 }
 
 #[test]
+fn what_is_read_off_a_curve() {
+    let value = |metric: &str, train: &str| {
+        let text = claiming(&format!("{{value: {{metric: {metric}, of: {WARM}}}}}"));
+        text.replace("eval_sequences: 16", &format!("eval_sequences: 16{train}"))
+    };
+    for (metric, train) in [
+        ("val_loss@100%", ""),
+        ("val_loss.mean", ""),
+        ("train_loss@1%", ""),
+        ("train_loss.change@50%", ""),
+        ("val_loss@7.5%", ", eval_every: 7"),
+        ("val_loss.change@7%", ", eval_every: 7"),
+    ] {
+        suite(&value(metric, train));
+    }
+    let early = |metric: &str, from: &str| {
+        format!(
+            "{AT}28: claims[0].kind.value.metric: `{metric}` is before the first evaluation of `training/warm` in tier quick; allowed: shares from {from}% on; runs that start from a checkpoint have 0%"
+        )
+    };
+    check(value("val_loss@99%", ""), &early("val_loss@99%", "100"));
+    check(value("val_loss@6%", ", eval_every: 7"), &early("val_loss@6%", "7"));
+    check(value("val_loss.rise", ", eval_every: 7"), &early("val_loss.rise", "7"));
+    check(value("val_loss.change@0%", ", eval_every: 7"), &early("val_loss.change@0%", "7"));
+    check(
+        value("vall_loss@50%", ""),
+        &format!(
+            "{AT}28: claims[0].kind.value.metric: no run of `training/warm` in tier quick has the metric `vall_loss@50%`; allowed: val_loss, {FINAL}"
+        ),
+    );
+}
+
+#[test]
+fn both_curves_of_a_line_and_a_crossing() {
+    let line = |x: &str| claiming(&format!("{{linearity: {{x: {x}, y: val_loss, of: {WARM}, perplexity: true}}}}"));
+    suite(&line("train_loss"));
+    check(
+        line("tain_loss"),
+        &format!(
+            "{AT}27: claims[0].kind.linearity.x: no run of `training/warm` in tier quick has the curve `tain_loss`; allowed: train_loss, grad_norm, lr, param_norm, update_norm, val_loss"
+        ),
+    );
+    suite(&claiming(&format!("{{crossover: {{curve: val_loss, of: {WARM}, reference: {WARM}, at: given}}}}")));
+    let spread = |over: &str| claiming(&format!("{{spread: {{metric: val_loss, of: {WARM}, over: {over}}}}}"));
+    suite(&spread("schedule.peak_lr"));
+    check(
+        spread("schedule.peak"),
+        &format!(
+            "{AT}84: claims[0].kind.spread.over: `schedule.peak` is no axis of `training` in tier quick; allowed: schedule.peak_lr"
+        ),
+    );
+}
+
+#[test]
 fn a_value_taken_by_a_metric_that_no_run_has() {
     let second = "  - id: second\n    about: takes a rate\n    recipe:\n      model: {transformer: {width: 8}}\n      task: {language: {}}\n      optimizer: {adam: {}}\n      schedule: {linear: {peak_lr: 1}}\n      train: {batch: 8, steps: 20, eval_sequences: 16}\n    arms: {base: {}}\n    seeds: {first: 1, count: 2}\n    take: {schedule.peak_lr: {best_of: {experiment: training, arm: warm, metric: METRIC}}}\n    tiers: {quick: {}}\nclaims:\n";
     let taking = |metric: &str| with("claims:\n", &second.replace("METRIC", metric));

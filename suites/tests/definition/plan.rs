@@ -198,7 +198,9 @@ fn a_later_stage_starts_from_a_kept_checkpoint() {
     let second = plan.resolve_stage(1, &BTreeMap::new()).unwrap();
     assert_eq!(second.len(), 2);
     for planned in &second {
-        let Start::Checkpoint { run, step: 30 } = &planned.run.start else { panic!("{:?}", planned.run.start) };
+        let Start::Checkpoint { run, step: 30, optimizer_state: false } = &planned.run.start else {
+            panic!("{:?}", planned.run.start)
+        };
         let source = first.iter().find(|p| p.run.id() == *run).unwrap();
         assert_eq!(source.cells[0].arm, "warm");
         assert_eq!((source.run.seed, &source.cells[0].axes), (planned.run.seed, &planned.cells[0].axes));

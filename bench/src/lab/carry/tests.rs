@@ -133,8 +133,8 @@ fn a_run_that_two_experiments_share_stands_in_each_at_its_place_of_the_grid() {
 
 #[test]
 fn the_curves_that_claims_read_are_those_of_their_kinds() {
-    let options = crate::lab::Options {
-        suites: vec!["layernorm".into()],
+    let options = |suite: &str| crate::lab::Options {
+        suites: vec![suite.into()],
         suites_dir: None,
         tier: Tier::Quick,
         jobs: None,
@@ -144,8 +144,14 @@ fn the_curves_that_claims_read_are_those_of_their_kinds() {
         seeds: None,
         task: None,
     };
-    let suites = crate::lab::load::plans(&options).unwrap();
+    let suites = crate::lab::load::plans(&options("layernorm")).unwrap();
     assert!(suites[0].claims.iter().any(|claim| matches!(claim.kind, Kind::StepsRatio { .. })));
     assert_eq!(curves_read(&suites), BTreeSet::from(["val_loss".to_string()]));
     assert_eq!(curves_read(&[suite_of("a", TwoStages("a"))]), BTreeSet::new());
+    // What is read off a curve needs it, for a claim as for a column.
+    let mut suites = crate::lab::load::plans(&options("rewarm")).unwrap();
+    let losses = ["downstream_val_loss", "upstream_val_loss", "val_loss"].map(String::from);
+    assert_eq!(curves_read(&suites), losses.iter().cloned().collect());
+    suites[0].claims.clear();
+    assert_eq!(curves_read(&suites), losses[..2].iter().cloned().collect());
 }

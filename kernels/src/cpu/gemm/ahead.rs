@@ -21,10 +21,8 @@ impl Product {
         panel: &Panel,
         group: &RowsOfA,
     ) -> [Ahead; 2] {
-        if let Some(at) = self.ahead.get() {
-            self.ahead.set(Some(at.wrapping_add(terms * LINE)));
-            let per_tile = block.len() * LINE;
-            return [self.nothing(), Ahead { at, step: LINE, next: per_tile }];
+        if self.given {
+            return [0, 1].map(|stream| self.given(stream, terms, block));
         }
         if self.streams() {
             return self.next_block::<S>(rows, block, panel);
@@ -44,6 +42,13 @@ impl Product {
             self.nothing()
         };
         [of_a, of_b]
+    }
+
+    /// The lines that the caller named, one a term, while there are some.
+    fn given(&self, stream: usize, terms: usize, block: &Range<usize>) -> Ahead {
+        let (start, end) = self.ahead[stream].get();
+        self.ahead[stream].set((start.wrapping_add(terms * LINE), end));
+        if start < end { Ahead { at: start, step: LINE, next: block.len() * LINE } } else { self.nothing() }
     }
 
     /// A line that is near already.

@@ -48,6 +48,17 @@ pub(super) trait GemmIsa: Isa {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = p;
     }
+    /// Asks for the line at `p`, which will be read later: the second-level cache is near enough.
+    #[inline(always)]
+    fn fetch_near(self, p: *const f32) {
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     /// Asks for the line at `p`, which will be written. Any address is allowed.
     #[inline(always)]
     fn fetch_to_write(self, p: *const f32) {
@@ -67,6 +78,8 @@ pub(super) trait GemmIsa: Isa {
     fn kernel(self, rows: usize, vectors: usize) -> Kernel;
     /// [`super::pack::rows`], compiled for the instruction set.
     unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
+    /// [`super::pack::tile`], compiled for the instruction set.
+    unsafe fn pack_tile(self, source: *const f32, stride: usize, terms: usize, rows: usize, to: *mut f32);
     /// [`super::pack::transposed`], compiled for the instruction set.
     unsafe fn pack_transposed(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
 }
@@ -104,6 +117,12 @@ macro_rules! compiled {
         unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32) {
             // SAFETY: the caller's.
             unsafe { $crate::cpu::gemm::pack::rows::<$isa>(source, stride, terms, columns, panel) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn pack_tile(self, source: *const f32, stride: usize, terms: usize, rows: usize, to: *mut f32) {
+            // SAFETY: the caller's.
+            unsafe { $crate::cpu::gemm::pack::tile(self, source, stride, terms, rows, to) }
         }
 
         #[target_feature(enable = $features)]

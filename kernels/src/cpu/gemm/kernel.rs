@@ -28,6 +28,8 @@ pub(super) struct Tile {
     pub(super) a: *const f32,
     pub(super) a_row: usize,
     pub(super) a_term: usize,
+    /// How far the next tile's rows are from this one's.
+    pub(super) a_next: usize,
     pub(super) b: *const f32,
     pub(super) b_term: usize,
     /// Each step t of the head is one term, of rows `0..=t`.
@@ -139,7 +141,7 @@ pub(super) unsafe fn run<S: GemmIsa, const R: usize, const N: usize>(s: S, tile:
     for _ in 0..tile.repeat {
         // SAFETY: the caller's.
         unsafe { one::<S, R, N>(s, tile, &place) };
-        place.a = place.a.wrapping_add(R * tile.a_row + tile.later * tile.a_term);
+        place.a = place.a.wrapping_add(tile.a_next + tile.later * tile.a_term);
         place.b = place.b.wrapping_add(tile.later * tile.b_term);
         place.c = place.c.wrapping_add(R * tile.c_row);
         if !place.start.is_null() {
@@ -190,9 +192,6 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
             acc = load(s, tile, place, whole, place.start, tile.start_row);
         }
 
-        if tile.cold {
-            fetch::<S, R, N>(s, tile, place);
-        }
         let mut at = Cursor::new(tile, place);
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
@@ -202,10 +201,15 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
             });
         }
         let mut ahead = place.ahead;
-        for _ in 0..place.body {
-            s.fetch(ahead[0]);
-            s.fetch(ahead[1]);
-            ahead = [ahead[0].wrapping_add(tile.ahead[0].step), ahead[1].wrapping_add(tile.ahead[1].step)];
+        let first = if tile.cold { place.body.min(R) } else { 0 };
+        // A row's lines of C are asked for at a time, as a core waits for few lines at once.
+        for row in 0..first {
+            fetch_row::<S, N>(s, tile, place, row);
+            ahead = fetch(s, tile, ahead);
+            term(s, &mut acc, 0..R, tile, &mut at);
+        }
+        for _ in first..place.body {
+            ahead = fetch(s, tile, ahead);
             term(s, &mut acc, 0..R, tile, &mut at);
         }
         if !tile.tail.is_empty() {
@@ -226,17 +230,21 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
     }
 }
 
-/// Asks for the lines that the tile's end needs, while its terms are computed.
+/// Asks for a line of each stream, and returns where the next ones are.
 #[inline(always)]
-fn fetch<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, place: &Place) {
-    let c = place.c.wrapping_add(tile.fetch_c);
-    unroll!(rows r < R => {
-        unroll!(vectors v < N => { s.fetch_to_write(c.wrapping_add(r * tile.c_row + v * S::WIDTH)); });
-    });
+fn fetch<S: GemmIsa>(s: S, tile: &Tile, at: [*const f32; 2]) -> [*const f32; 2] {
+    s.fetch(at[0]);
+    s.fetch_near(at[1]);
+    [at[0].wrapping_add(tile.ahead[0].step), at[1].wrapping_add(tile.ahead[1].step)]
+}
+
+/// Asks for the lines that row `r` of this tile or of the next one ends with.
+#[inline(always)]
+fn fetch_row<S: GemmIsa, const N: usize>(s: S, tile: &Tile, place: &Place, r: usize) {
+    let at = tile.fetch_c + r * tile.c_row;
+    unroll!(vectors v < N => { s.fetch_to_write(place.c.wrapping_add(at + v * S::WIDTH)); });
     if !place.residual.is_null() {
-        unroll!(rows r < R => {
-            unroll!(vectors v < N => { s.fetch(place.residual.wrapping_add(r * tile.c_row + v * S::WIDTH)); });
-        });
+        unroll!(vectors v < N => { s.fetch(place.residual.wrapping_add(at + v * S::WIDTH)); });
     }
 }
 

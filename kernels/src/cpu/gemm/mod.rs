@@ -28,7 +28,7 @@ use std::ptr;
 
 use self::isa::GemmIsa;
 use self::kernel::Tile;
-use self::rows::RowsOfA;
+use self::rows::{RowsOfA, TileOfA};
 use super::Simd;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -40,6 +40,8 @@ use crate::reference::Reference;
 
 /// Terms of one block of B.
 const BLOCK_TERMS: usize = 256;
+/// The same where A is copied tile by tile: then a panel and a tile's rows lie in the first-level cache together.
+const TILED_TERMS: usize = 192;
 /// Columns of one block of B, a multiple of every panel's width.
 const BLOCK_COLUMNS: usize = 512;
 /// Tiles whose rows of A should stay in the L2 cache while the panels pass.
@@ -47,7 +49,7 @@ const BLOCK_TILES: usize = 16;
 /// Elements of C that lie in a near cache by themselves.
 const NEAR: usize = 16_384;
 /// While at most this many tiles read each panel, a row-major B is read where it lies.
-const DIRECT_TILES: usize = 22;
+const DIRECT_TILES: usize = 12;
 
 thread_local! {
     /// One block of B and one group of rows of A, copied. It is allocated once a thread; pages that are
@@ -68,52 +70,42 @@ pub(crate) fn matmul(
     residual: Option<&[f32]>,
     c: &mut [f32],
 ) {
-    on(simd, mm, a, b, start, residual, c, &[]);
+    on(simd, &Operands { mm, a, b, start, residual, ahead: [&[]; 2] }, c);
 }
 
-/// [`matmul`] from +0. Meanwhile `ahead` is brought near, since it is needed next.
-pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: &[f32]) {
-    on(simd, mm, a, b, Start::Zero, None, c, ahead);
+/// [`matmul`] from +0. Meanwhile what `ahead` names is brought near, since it is needed next.
+pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: [&[f32]; 2]) {
+    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, ahead }, c);
 }
 
-#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-fn on(
-    simd: Simd,
-    mm: &MatMul,
-    a: &[f32],
-    b: &[f32],
-    start: Start<'_, f32>,
-    residual: Option<&[f32]>,
-    c: &mut [f32],
-    ahead: &[f32],
-) {
+/// What a product reads.
+struct Operands<'a> {
+    mm: &'a MatMul,
+    a: &'a [f32],
+    b: &'a [f32],
+    start: Start<'a, f32>,
+    residual: Option<&'a [f32]>,
+    /// What the caller needs next.
+    ahead: [&'a [f32]; 2],
+}
+
+fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
     match simd {
         // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run(unsafe { Avx512::new() }, mm, a, b, start, residual, c, ahead),
+        Simd::Avx512 => run(unsafe { Avx512::new() }, o, c),
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run(unsafe { Avx2::new() }, mm, a, b, start, residual, c, ahead),
+        Simd::Avx2 => run(unsafe { Avx2::new() }, o, c),
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Simd::Neon => run(unsafe { Neon::new() }, mm, a, b, start, residual, c, ahead),
-        _ => Reference.matmul(mm, a, b, start, residual, c),
+        Simd::Neon => run(unsafe { Neon::new() }, o, c),
+        _ => Reference.matmul(o.mm, o.a, o.b, o.start, o.residual, c),
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-fn run<S: GemmIsa>(
-    s: S,
-    mm: &MatMul,
-    a: &[f32],
-    b: &[f32],
-    start: Start<'_, f32>,
-    residual: Option<&[f32]>,
-    c: &mut [f32],
-    ahead: &[f32],
-) {
-    let Some(product) = Product::new(mm, a, b, start, residual, c) else { return };
-    product.ahead.set((!ahead.is_empty()).then_some(ahead.as_ptr()));
+fn run<S: GemmIsa>(s: S, o: &Operands<'_>, c: &mut [f32]) {
+    let Some(product) = Product::new(o, c) else { return };
     COPIES.with_borrow_mut(|copies| {
         // SAFETY: `new` checked the operands, and they outlive the call.
         unsafe { product.run(s, copies) }
@@ -139,8 +131,10 @@ struct Product {
     c: *mut f32,
     ldc: usize,
     residual: *const f32,
-    /// What the caller needs next, from the next line to be asked for.
-    ahead: Cell<Option<*const f32>>,
+    /// What the caller needs next: the next line to be asked for, and the end.
+    ahead: [Cell<(*const f32, *const f32)>; 2],
+    /// Whether it named something.
+    given: bool,
 }
 
 /// Elements from the first to the last of a matrix of `rows` by `columns`; 0 if it is empty.
@@ -153,14 +147,8 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 
 impl Product {
     /// `None` if C is empty.
-    fn new(
-        mm: &MatMul,
-        a: &[f32],
-        b: &[f32],
-        start: Start<'_, f32>,
-        residual: Option<&[f32]>,
-        c: &mut [f32],
-    ) -> Option<Self> {
+    fn new(o: &Operands<'_>, c: &mut [f32]) -> Option<Self> {
+        let &Operands { mm, a, b, start, residual, ahead } = o;
         // What no row has is no part of the shape.
         let m = mm.m;
         let n = if mm.columns == Columns::UpToRow { mm.n.min(m) } else { mm.n };
@@ -206,7 +194,8 @@ impl Product {
             c,
             ldc: mm.ldc,
             residual: residual.map_or(ptr::null(), <[f32]>::as_ptr),
-            ahead: Cell::new(None),
+            ahead: ahead.map(|slice| Cell::new((slice.as_ptr(), slice.as_ptr_range().end))),
+            given: ahead.iter().any(|slice| !slice.is_empty()),
         })
     }
 
@@ -217,7 +206,7 @@ impl Product {
         const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
         let tiles = Split::new(self.m, most);
-        let blocks = Split::new(self.k, BLOCK_TERMS);
+        let blocks = Split::new(self.k, if self.is_tiled() { TILED_TERMS } else { BLOCK_TERMS });
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
             let columns = j..self.n.min(j + BLOCK_COLUMNS);
             // Without terms there is still one block: it stores the start.
@@ -249,9 +238,8 @@ impl Product {
         let regular = self.k_range == KRange::Full || *terms == (0..self.k) && self.m <= self.k;
         for first in (0..tiles.parts).step_by(BLOCK_TILES) {
             let end = tiles.parts.min(first + BLOCK_TILES);
-            let rows = tiles.part(first).start..tiles.part(end - 1).end;
             // SAFETY: the caller's.
-            let a = unsafe { RowsOfA::new(self, rows, terms, copy) };
+            let a = unsafe { RowsOfA::new(s, self, (tiles, first..end), terms, copy) };
             for j in columns.clone().step_by(S::PANEL) {
                 let panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
                 let mut t = first;
@@ -332,13 +320,15 @@ impl Product {
         }
         let at = i * self.ldc + j;
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
+        let TileOfA { a, a_row, a_term, a_next } = rows_of_a.tile(&rows, first);
         let tile = Tile {
             repeat,
             later,
             longer,
-            a: rows_of_a.a.wrapping_add(i * rows_of_a.a_row + first * rows_of_a.a_term),
-            a_row: rows_of_a.a_row,
-            a_term: rows_of_a.a_term,
+            a,
+            a_row,
+            a_term,
+            a_next,
             b: b.wrapping_add((first - block.start) * b_term),
             b_term: *b_term,
             head,
@@ -349,7 +339,7 @@ impl Product {
             c: self.c.wrapping_add(at),
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
-            cold: self.m * self.n > NEAR,
+            cold: self.m * self.n > NEAR || self.ldc != self.n,
             ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
             fetch_c: if is_first { 0 } else { rows.len() * self.ldc },
             columns: width,

@@ -31,6 +31,29 @@ pub(super) unsafe fn rows<S: GemmIsa>(
     }
 }
 
+/// Copies a tile of `rows` rows of A stored \[k,m\]: element (r, p) from `source[p * stride + r]` to
+/// `to[p * rows + r]`.
+///
+/// # Safety
+/// The elements exist; `to` has `terms * rows` elements.
+#[inline(always)]
+pub(super) unsafe fn tile<S: GemmIsa>(
+    s: S,
+    source: *const f32,
+    stride: usize,
+    terms: usize,
+    rows: usize,
+    to: *mut f32,
+) {
+    for r in (0..rows).step_by(S::WIDTH) {
+        let n = (rows - r).min(S::WIDTH);
+        for p in 0..terms {
+            // SAFETY: the caller's.
+            unsafe { s.store_first_at(to.add(p * rows + r), n, s.load_first_at(source.add(p * stride + r), n)) };
+        }
+    }
+}
+
 /// Packs `columns` columns of B stored \[n,k\]: element (p, j) is `source[j * stride + p]`.
 ///
 /// # Safety

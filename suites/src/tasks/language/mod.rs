@@ -18,10 +18,12 @@
 //! keyed by (data_seed, step, row); validation documents have a stream of their own under table_seed.
 
 mod filter;
+mod pair;
 mod source;
 
 use super::{Corpus, Task, TaskBuilder, Validation, context_free_entropy};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
+pub(super) use pair::ENTRY as PAIR;
 use preheat_kernels::rng::Stream;
 use source::{MARGINAL, Shape, Source, TRAINING, VALIDATION};
 
@@ -40,7 +42,7 @@ const fn real(name: &'static str, doc: &'static str, min: f64, max: f64, default
     ParamDef { name, doc, kind: ParamKind::Real { min, max }, default: Preset::Real(default) }
 }
 
-static PARAMS: &[ParamDef] = &[
+const PARAMS: &[ParamDef] = &[
     int("vocab", "tokens in the vocabulary", 2, 65_536, 128),
     int("seq", "tokens a sequence", 1, 65_536, 64),
     int("topics", "hidden topics", 1, 256, 4),
@@ -68,6 +70,10 @@ struct Builder {
 }
 
 fn build(params: &Params) -> Result<Box<dyn TaskBuilder>, Invalid> {
+    Ok(Box::new(Builder { shape: shape(params)?, seq: params.size("seq") }))
+}
+
+fn shape(params: &Params) -> Result<Shape, Invalid> {
     let weights = ["unigram", "bigram", "trigram", "copy"].map(|key| params.real(key));
     let sum: f64 = weights.iter().sum();
     if (sum - 1.0).abs() > 1e-9 {
@@ -76,7 +82,7 @@ fn build(params: &Params) -> Result<Box<dyn TaskBuilder>, Invalid> {
     if params.real("shift") > 0.0 && params.int("shift_seed") == params.int("table_seed") {
         return Err(Invalid::new("shift_seed", "is table_seed, so a shift would change nothing"));
     }
-    let shape = Shape {
+    Ok(Shape {
         vocab: params.size("vocab"),
         topics: params.size("topics"),
         successors: params.size("successors"),
@@ -88,20 +94,19 @@ fn build(params: &Params) -> Result<Box<dyn TaskBuilder>, Invalid> {
         table_seed: params.int("table_seed") as u64,
         shift: params.real("shift"),
         shift_seed: params.int("shift_seed") as u64,
-    };
-    Ok(Box::new(Builder { shape, seq: params.size("seq") }))
+    })
 }
 
 impl TaskBuilder for Builder {
     fn open(&self, _corpus: &dyn Corpus, sequences: usize) -> Result<Box<dyn Task>, Invalid> {
         let source = Source::new(&self.shape);
-        let stream = Stream::new(self.shape.table_seed, VALIDATION);
-        let validation = validation(&source, stream, self.shape.table_seed, sequences, self.seq);
+        let validation = validation(&source, self.shape.table_seed, sequences, self.seq);
         Ok(Box::new(Language { source, seq: self.seq, validation }))
     }
 }
 
-fn validation(source: &Source, stream: Stream, table_seed: u64, sequences: usize, seq: usize) -> Validation {
+fn validation(source: &Source, table_seed: u64, sequences: usize, seq: usize) -> Validation {
+    let stream = Stream::new(table_seed, VALIDATION);
     let (mut inputs, mut targets) = (vec![0; sequences * seq], vec![0; sequences * seq]);
     let mut nats = 0.0;
     for (row, (x, y)) in inputs.chunks_exact_mut(seq).zip(targets.chunks_exact_mut(seq)).enumerate() {
@@ -126,6 +131,21 @@ fn counts(source: &Source, stream: Stream, seq: usize) -> Vec<u64> {
     counts
 }
 
+/// Fills a batch with the training documents from row `first` on of (data seed, step).
+fn fill(
+    source: &Source,
+    seq: usize,
+    (data_seed, step, first): (u64, u64, u64),
+    inputs: &mut [u32],
+    targets: &mut [u32],
+) {
+    let step = u32::try_from(step).expect("runs have fewer than 2^32 steps");
+    let stream = Stream::new(data_seed, TRAINING);
+    for (row, (x, y)) in (first..).zip(inputs.chunks_exact_mut(seq).zip(targets.chunks_exact_mut(seq))) {
+        source.document(stream, step, row, x, y);
+    }
+}
+
 struct Language {
     source: Source,
     seq: usize,
@@ -140,11 +160,7 @@ impl Task for Language {
         self.seq
     }
     fn batch(&self, data_seed: u64, step: u64, inputs: &mut [u32], targets: &mut [u32]) {
-        let step = u32::try_from(step).expect("runs have fewer than 2^32 steps");
-        let stream = Stream::new(data_seed, TRAINING);
-        for (row, (x, y)) in inputs.chunks_exact_mut(self.seq).zip(targets.chunks_exact_mut(self.seq)).enumerate() {
-            self.source.document(stream, step, row as u64, x, y);
-        }
+        fill(&self.source, self.seq, (data_seed, step, 0), inputs, targets);
     }
     fn validation(&self) -> &Validation {
         &self.validation

@@ -5,7 +5,7 @@ use super::source::copied;
 use super::*;
 use crate::registry::Scalar;
 
-struct NoFiles;
+pub(super) struct NoFiles;
 impl Corpus for NoFiles {
     fn read(&self, path: &str) -> Result<Vec<u8>, Invalid> {
         Err(Invalid::new("path", path))
@@ -13,12 +13,18 @@ impl Corpus for NoFiles {
 }
 
 fn params(given: &[(&str, f64)]) -> Params {
+    params_of(PARAMS, given)
+}
+
+/// Numbers as given, all else as preset.
+pub(super) fn params_of(defs: &[ParamDef], given: &[(&str, f64)]) -> Params {
     let mut out = Params::default();
-    for def in PARAMS {
+    for def in defs {
         let given = given.iter().find(|(key, _)| *key == def.name).map(|(_, x)| *x);
         let value = match (def.default, given) {
             (Preset::Int(x), None) => Scalar::Int(x),
             (Preset::Real(x), None) => Scalar::Real(x),
+            (Preset::Text(x), None) => Scalar::Text(x.into()),
             (Preset::Int(_), Some(x)) => Scalar::Int(x as i64),
             (_, Some(x)) => Scalar::Real(x),
             other => panic!("{} {other:?}", def.name),
@@ -28,7 +34,7 @@ fn params(given: &[(&str, f64)]) -> Params {
     out
 }
 
-fn open(given: &[(&str, f64)], sequences: usize) -> Box<dyn Task> {
+pub(super) fn open(given: &[(&str, f64)], sequences: usize) -> Box<dyn Task> {
     build(&params(given)).expect("valid").open(&NoFiles, sequences).expect("opens")
 }
 
@@ -228,7 +234,7 @@ fn validation_entropy_is_the_mean_over_its_documents() {
     assert!((v.entropy_rate.expect("known") - nats / (13.0 * 7.0)).abs() < 1e-9);
 }
 
-fn batch(task: &dyn Task, data_seed: u64, step: u64, rows: usize) -> (Vec<u32>, Vec<u32>) {
+pub(super) fn batch(task: &dyn Task, data_seed: u64, step: u64, rows: usize) -> (Vec<u32>, Vec<u32>) {
     let n = rows * task.seq();
     let (mut x, mut y) = (vec![u32::MAX; n], vec![u32::MAX; n]);
     task.batch(data_seed, step, &mut x, &mut y);

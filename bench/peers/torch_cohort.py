@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Times a cohort's training step in PyTorch on a GPU: runs stacked by torch.func.vmap, AdamW written out, f32 without TF32; or one
+square product."""
+
+from functools import partial
+
+import common
+
+ARGS = common.gpu_arguments(__doc__, ["eager", "compile", "product"])
+
+try:
+    import torch
+    import torch_model
+except ImportError as why:
+    common.absent(f"torch: {why}")
+if not torch.cuda.is_available():
+    common.absent("torch: sees no GPU")
+
+VERSIONS = {"torch": torch.__version__, "torch's CUDA": torch.version.cuda}
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.set_default_device("cuda")
+
+
+def stacked_step():
+    torch.manual_seed(1)
+
+    def normal(shape, std):
+        return std * torch.randn((ARGS.cohort, *shape))
+
+    def constant(shape, value):
+        return torch.full((ARGS.cohort, *shape), value)
+
+    params = common.initial(ARGS, normal, constant)
+    first = {name: torch.zeros_like(p) for name, p in params.items()}
+    second = {name: torch.zeros_like(p) for name, p in params.items()}
+    batches = torch.randint(ARGS.vocab, (8, 2, ARGS.cohort, ARGS.batch, ARGS.seq))
+
+    both = torch.func.vmap(torch.func.grad_and_value(partial(torch_model.loss_of, ARGS)))
+
+    def update(params, first, second, rate, correction, inputs, targets):
+        grads, losses = both(params, inputs, targets)
+        for name, g in grads.items():
+            first[name].lerp_(g, 1 - common.BETA1)
+            second[name].mul_(common.BETA2).addcmul_(g, g, value=1 - common.BETA2)
+            params[name].mul_(1 - common.LR * common.WEIGHT_DECAY)
+            params[name].sub_(rate * first[name] / (second[name].sqrt() / correction + common.EPS))
+        return losses
+
+    if ARGS.mode == "compile":
+        update = torch.compile(update)
+
+    def step(index):
+        inputs, targets = batches[index % len(batches)]
+        t = index + 1
+        # Tensors, so that a compiled step is not compiled again for each number.
+        rate = torch.tensor(common.LR / (1 - common.BETA1**t))
+        correction = torch.tensor((1 - common.BETA2**t) ** 0.5)
+        return update(params, first, second, rate, correction, inputs, targets)[0].item()
+
+    return step
+
+
+def product_step():
+    a, b = torch.randn(ARGS.size, ARGS.size), torch.randn(ARGS.size, ARGS.size)
+
+    def step(_):
+        a @ b
+        torch.cuda.synchronize()
+        return 0.0
+
+    return step
+
+
+common.measure(ARGS, f"torch {ARGS.mode}", VERSIONS, product_step() if ARGS.mode == "product" else stacked_step())

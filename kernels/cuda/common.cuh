@@ -1,0 +1,96 @@
+// What every kernel builds on. It stands in front of each file, with the generated constants and structures.
+//
+// Rules (the bit contract): every operation on numbers is one of the functions below, each one IEEE operation rounded
+// to nearest even. Nothing is contracted, approximated or atomic. A kernel takes one structure. blockIdx.z is the run;
+// a run that is not active returns at once and leaves its memory as it is. What a run computes depends on nothing
+// outside it, so a run alone and in a cohort have the same bits.
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifndef SHARED
+// Dynamic shared memory under a name.
+#define SHARED(name) extern __shared__ __align__(16) float name[]
+#endif
+
+#define ALL_LANES 0xffffffffu
+#define LANES 32u
+
+// Elements of run r begin at `at + r * run_stride`. A null operand is absent.
+struct Operand {
+    float* at;
+    u64 run_stride;
+};
+
+// An operand that also has `outer` x `inner` matrices (sequences and heads).
+struct Batched {
+    float* at;
+    u64 run_stride, outer_stride, inner_stride;
+};
+
+// States of an update.
+struct States {
+    Operand at[8];
+};
+
+// A run's number, or one for all where the operand is absent.
+struct Scalar {
+    Operand operand;
+    float number;
+    u32 unused;
+};
+
+struct Scalars {
+    Scalar at[32];
+};
+
+__device__ __forceinline__ float* of(const Operand& o, u32 run) { return o.at + run * o.run_stride; }
+__device__ __forceinline__ float scalar(const Scalar& s, u32 run) {
+    return s.operand.at ? *of(s.operand, run) : s.number;
+}
+__device__ __forceinline__ const u32* words_of(const Operand& o, u32 run) {
+    return (const u32*)o.at + run * o.run_stride;
+}
+
+__device__ __forceinline__ float add(float a, float b) { return __fadd_rn(a, b); }
+__device__ __forceinline__ float sub(float a, float b) { return __fsub_rn(a, b); }
+__device__ __forceinline__ float mul(float a, float b) { return __fmul_rn(a, b); }
+__device__ __forceinline__ float quotient(float a, float b) { return __fdiv_rn(a, b); }
+__device__ __forceinline__ float root(float a) { return __fsqrt_rn(a); }
+// a * b + c, rounded once
+__device__ __forceinline__ float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ __forceinline__ float larger(float a, float b) { return b > a ? b : a; }
+__device__ __forceinline__ float smaller(float a, float b) { return b < a ? b : a; }
+__device__ __forceinline__ float magnitude(float a) { return __uint_as_float(__float_as_uint(a) & 0x7fffffffu); }
+// -1, 0 or 1; 0 for either zero and for NaN
+__device__ __forceinline__ float sign(float a) { return a > 0.0f ? 1.0f : a < 0.0f ? -1.0f : 0.0f; }
+
+// The tree 16, 8, 4, 2, 1 over a warp's partial sums; every lane gets the sum.
+__device__ __forceinline__ float fold(float partial) {
+    for (u32 half = LANES / 2; half > 0; half /= 2) {
+        partial = add(partial, __shfl_xor_sync(ALL_LANES, partial, half));
+    }
+    return partial;
+}
+
+// The largest of a warp's numbers, none of them NaN; of equal zeros either.
+__device__ __forceinline__ float fold_largest(float largest) {
+    for (u32 half = LANES / 2; half > 0; half /= 2) {
+        largest = larger(largest, __shfl_xor_sync(ALL_LANES, largest, half));
+    }
+    return largest;
+}
+
+// A thread an element: where this thread's lies, and whether it has one.
+__device__ __forceinline__ bool has_element(const u32* active, u32 count, u32& run, u32& i) {
+    run = blockIdx.z;
+    i = blockIdx.x * blockDim.x + threadIdx.x;
+    return active[run] && i < count;
+}
+
+// A warp a row: whole warps have one or have none.
+__device__ __forceinline__ bool has_row(const u32* active, u32 rows, u32& run, u32& row, u32& lane) {
+    run = blockIdx.z;
+    row = blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
+    lane = threadIdx.x % LANES;
+    return active[run] && row < rows;
+}

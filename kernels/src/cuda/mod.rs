@@ -1,0 +1,25 @@
+//! CUDA: the same runs as kernels in CUDA C++, in cohorts, with the reference's bits.
+//!
+//! The kernels lie in `kernels/cuda/*.cu`; a place that runs them is an [`Exec`]. CUDA's libraries are opened at run
+//! time: without them the same binary runs, and says what is missing.
+
+mod arguments;
+mod constants;
+mod control;
+mod device;
+pub mod exec;
+pub mod gpu;
+pub mod launch;
+mod library;
+pub mod nvrtc;
+pub mod probe;
+mod program;
+mod session;
+pub mod sources;
+mod update;
+
+pub use arguments::{Operand, Scalar};
+pub use device::{Cuda, CudaReplay};
+pub use exec::{CudaError, DeviceAddress, Exec, Launch};
+pub use session::{CudaSession, device_bytes};
+pub use sources::{Sources, Unit};

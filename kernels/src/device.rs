@@ -1,0 +1,147 @@
+//! What a trainer asks of a device: memory for the runs of a program, and its replay. Nothing of its insides.
+
+use crate::cpu::Cpu;
+use crate::graph::{EntryId, Program, Session, TensorId, Watch};
+use crate::ops::Ops;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// A device that could not do what was asked: out of memory, lost, a kernel that failed. One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceError(pub String);
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DeviceError {}
+
+/// Where numbers are computed.
+pub trait Device: Send + Sync {
+    /// Zeroed memory for all runs of `program`.
+    ///
+    /// # Errors
+    /// Too little memory; then the line says what was asked for and what is free.
+    fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError>;
+
+    /// Σ x² on the host, with the bits of [`Ops::sum_squares`].
+    fn sum_squares(&self, x: &[f32]) -> f32;
+}
+
+/// A place of a run's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A parameter, gradient, state or input.
+    Tensor(TensorId),
+    /// A root of an entry after it ran, valid until another entry runs.
+    Output(EntryId, TensorId),
+    /// The flat parameter buffer, padding included.
+    Params,
+    /// An optimizer state, laid out as the flat parameters.
+    OptimizerState(usize),
+}
+
+/// The memory of R runs of one program, and what replays its entries for all active ones. A run's bits depend neither
+/// on R nor on the others.
+pub trait Replay {
+    /// What is replayed.
+    fn program(&self) -> &Program;
+    /// The optimizer's host scalars of the next update of run `r`.
+    fn set_scalars(&mut self, r: usize, scalars: &[f32]);
+    /// Seed and counter of the per-step randomness of run `r`.
+    fn set_randomness(&mut self, r: usize, seed: u64, step: u32);
+    /// An inactive run idles: its memory is left as it is.
+    fn set_active(&mut self, r: usize, active: bool);
+    /// Two token tensors of run `r`, for writing before an entry runs.
+    fn two_tokens_mut(&mut self, a: TensorId, b: TensorId, r: usize) -> (&mut [u32], &mut [u32]);
+    /// Runs an entry for all active runs.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn run(&mut self, entry: EntryId) -> Result<(), DeviceError>;
+    /// [`Self::run`], telling `done` each op. A device that replays an entry as a whole tells nothing.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) -> Result<(), DeviceError> {
+        let _ = done;
+        self.run(entry)
+    }
+    /// What lies at a place of run `r`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn read(&self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError>;
+    /// The only element of root `id` of `entry`, of every run: `out` is \[R\]. That of an inactive run means nothing.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn read_each(&self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError>;
+    /// Overwrites what lies at a place of run `r`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn write(&mut self, place: Place, r: usize, values: &[f32]) -> Result<(), DeviceError>;
+}
+
+impl Device for Cpu {
+    fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
+        Ok(Box::new(Session::new(Arc::clone(program), *self)))
+    }
+    fn sum_squares(&self, x: &[f32]) -> f32 {
+        Ops::sum_squares(self, x)
+    }
+}
+
+impl<K: Ops<f32>> Replay for Session<f32, K> {
+    fn program(&self) -> &Program {
+        self.program()
+    }
+    fn set_scalars(&mut self, r: usize, scalars: &[f32]) {
+        self.set_scalars(r, scalars.iter().copied());
+    }
+    fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {
+        self.set_randomness(r, seed, step);
+    }
+    fn set_active(&mut self, r: usize, active: bool) {
+        self.set_active(r, active);
+    }
+    fn two_tokens_mut(&mut self, a: TensorId, b: TensorId, r: usize) -> (&mut [u32], &mut [u32]) {
+        self.two_tokens_mut(a, b, r)
+    }
+    fn run(&mut self, entry: EntryId) -> Result<(), DeviceError> {
+        self.run(entry);
+        Ok(())
+    }
+    fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) -> Result<(), DeviceError> {
+        self.run_watched(entry, done);
+        Ok(())
+    }
+    fn read(&self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError> {
+        Ok(Cow::Borrowed(match place {
+            Place::Tensor(id) => self.get(id, r),
+            Place::Output(entry, id) => self.output(entry, id, r),
+            Place::Params => self.flat_params(r),
+            Place::OptimizerState(s) => self.optimizer_state(s, r),
+        }))
+    }
+    fn read_each(&self, entry: EntryId, id: TensorId, out: &mut [f32]) -> Result<(), DeviceError> {
+        for (r, value) in out.iter_mut().enumerate() {
+            *value = self.output(entry, id, r)[0];
+        }
+        Ok(())
+    }
+    fn write(&mut self, place: Place, r: usize, values: &[f32]) -> Result<(), DeviceError> {
+        let target = match place {
+            Place::Tensor(id) => self.get_mut(id, r),
+            Place::Params => self.flat_params_mut(r),
+            Place::OptimizerState(s) => self.optimizer_state_mut(s, r),
+            Place::Output(..) => panic!("what an entry computed is not written"),
+        };
+        target.copy_from_slice(values);
+        Ok(())
+    }
+}

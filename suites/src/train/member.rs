@@ -1,0 +1,185 @@
+//! One run of a cohort: what it is and what was measured of it.
+
+use super::digest::Digest;
+use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
+use super::{STALL_MARGIN, checkpoint, probe};
+use crate::optimizers::{OPTIMIZERS, Optimizer};
+use crate::record::{Measured, Outcome, Point};
+use crate::registry::{Invalid, build};
+use crate::run::Run;
+use crate::schedules::{SCHEDULES, Schedule};
+use crate::tasks::Task;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One run in progress, without its numbers on the device.
+pub(super) struct Member {
+    pub(super) run: Run,
+    pub(super) task: Arc<dyn Task>,
+    optimizer: Box<dyn Optimizer>,
+    schedule: Box<dyn Schedule>,
+    /// Steps completed.
+    pub(super) step: u64,
+    /// Steps that the optimizer had done before the first: those of the run whose state it took.
+    pub(super) optimizer_steps: u64,
+    /// Curves of the task's named validation sets.
+    pub(super) sets: Vec<String>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) curves: BTreeMap<String, Vec<Point>>,
+    pub(super) metrics: BTreeMap<String, f64>,
+    /// Parameters before the step, where the update's norm is wanted.
+    pub(super) before: Vec<f32>,
+}
+
+impl Member {
+    /// A run at its start. Errors name the recipe's key.
+    pub(super) fn new(run: &Run, task: Arc<dyn Task>) -> Result<Self, Invalid> {
+        Ok(Self {
+            optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
+            schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
+            run: run.clone(),
+            sets: task.named_sets().iter().map(|set| set_curve(set.name)).collect(),
+            task,
+            step: 0,
+            optimizer_steps: 0,
+            outcome: None,
+            curves: BTreeMap::new(),
+            metrics: BTreeMap::new(),
+            before: Vec::new(),
+        })
+    }
+
+    pub(super) fn optimizer(&self) -> &dyn Optimizer {
+        &*self.optimizer
+    }
+    pub(super) fn steps(&self) -> u64 {
+        self.run.recipe.train.size("steps") as u64
+    }
+    fn eval_every(&self) -> u64 {
+        self.run.recipe.train.size("eval_every") as u64
+    }
+    /// Whether steps remain.
+    pub(super) fn is_running(&self) -> bool {
+        self.outcome.is_none() && self.step < self.steps()
+    }
+    /// Whether the next step is followed by an evaluation.
+    pub(super) fn is_due(&self) -> bool {
+        let step = self.step + 1;
+        self.eval_every() > 0 && step.is_multiple_of(self.eval_every()) || step == self.steps()
+    }
+
+    fn counts_gradients(&self) -> bool {
+        self.run.recipe.train.text("probe") == "gradients"
+    }
+    /// Whether the gradients of the step just done are counted.
+    pub(super) fn counts_step(&self) -> bool {
+        self.counts_gradients() && self.outcome.is_none() && self.step <= probe::COUNTED_STEPS
+    }
+
+    /// Room for every point, so that a step allocates nothing.
+    pub(super) fn prepare_curves(&mut self) {
+        let steps = self.steps() as usize;
+        // Multiples of `eval_every`, the last step, the start.
+        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2;
+        let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
+        let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
+        let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
+        let all = all.chain(counted.map(|c| (c, probe::COUNTED_STEPS as usize)));
+        self.curves = all.map(|(name, room)| (name.to_string(), Vec::with_capacity(room))).collect();
+    }
+
+    pub(super) fn record(&mut self, curve: &str, value: f64) {
+        push(&mut self.curves, curve, self.step, value);
+    }
+    /// The loss on the task's named set `set`.
+    pub(super) fn record_set(&mut self, set: usize, value: f64) {
+        push(&mut self.curves, &self.sets[set], self.step, value);
+    }
+
+    /// The learning rate of the next step, and the optimizer's host scalars of it in `out`.
+    pub(super) fn scalars(&self, out: &mut Vec<f64>) -> f64 {
+        let step = self.step + 1;
+        let lr = self.schedule.lr(step, self.steps());
+        out.clear();
+        self.optimizer.write_scalars(self.optimizer_steps + step, lr, out);
+        lr
+    }
+
+    /// Takes a step's results.
+    pub(super) fn stepped(&mut self, lr: f64, loss: f64, grad_norm: f64) {
+        self.step += 1;
+        self.record("train_loss", loss);
+        self.record("grad_norm", grad_norm);
+        self.record("lr", lr);
+        if !(loss.is_finite() && grad_norm.is_finite()) {
+            self.outcome = Some(Outcome::Diverged { step: self.step });
+        }
+    }
+
+    pub(super) fn head(&self, buffers: Vec<usize>) -> checkpoint::Head {
+        checkpoint::Head {
+            run: self.run.id(),
+            step: self.step,
+            optimizer_steps: self.optimizer_steps,
+            outcome: self.outcome.clone(),
+            curves: self.curves.clone(),
+            metrics: self.metrics.clone(),
+            buffers,
+        }
+    }
+
+    /// Takes what a checkpoint of the same run says.
+    pub(super) fn resume(&mut self, head: checkpoint::Head) -> Result<(), String> {
+        self.prepare_curves();
+        for (name, points) in head.curves {
+            self.curves.get_mut(&name).ok_or("a checkpoint with an unknown curve")?.extend(points);
+        }
+        (self.step, self.optimizer_steps) = (head.step, head.optimizer_steps);
+        (self.outcome, self.metrics) = (head.outcome, head.metrics);
+        Ok(())
+    }
+
+    /// A diverged run counts as one that learned nothing: at least the unigram entropy.
+    pub(super) fn final_metrics(&mut self) {
+        let validation = self.task.validation();
+        let diverged = self.outcome.is_some();
+        let last = |curve: &str, unigram_entropy: f64| match self.curves[curve].iter().rev().find_map(|p| p.value) {
+            Some(v) if !diverged => v,
+            other => other.unwrap_or(0.0).max(unigram_entropy),
+        };
+        let val_loss = last("val_loss", validation.unigram_entropy);
+        for (curve, set) in self.sets.iter().zip(self.task.named_sets()) {
+            let set = set.set.as_ref().unwrap_or(validation);
+            self.metrics.insert(curve.clone(), last(curve, set.unigram_entropy));
+        }
+        let stalled = val_loss > validation.unigram_entropy - STALL_MARGIN;
+        let mut put = |name: &str, value: f64| self.metrics.insert(name.to_string(), value);
+        put("val_loss", val_loss);
+        put("diverged", f64::from(u8::from(diverged)));
+        put("stalled", f64::from(u8::from(stalled)));
+        put("stall_gap", val_loss - (validation.unigram_entropy - STALL_MARGIN));
+        put("unigram_entropy", validation.unigram_entropy);
+        // What is left to learn below the unigram entropy, never negative: a stall counts as a stall.
+        put("capped_loss", val_loss.min(validation.unigram_entropy));
+        if let Some(rate) = validation.entropy_rate {
+            put("entropy_rate", rate);
+        }
+        if self.counts_gradients() {
+            self.metrics.extend(probe::small_gradients(&self.curves));
+        }
+    }
+
+    /// What was measured. `params` hands each final parameter to the digest.
+    pub(super) fn measured<E>(self, params: impl FnOnce(&mut Digest) -> Result<(), E>) -> Result<Measured, E> {
+        let outcome = self.outcome.unwrap_or(Outcome::Finished);
+        let mut digest = Digest::new(&outcome);
+        params(&mut digest)?;
+        let digest = digest.finish(&self.curves, &self.metrics);
+        Ok(Measured { outcome, curves: self.curves, metrics: self.metrics, digest })
+    }
+}
+
+fn push(curves: &mut BTreeMap<String, Vec<Point>>, curve: &str, step: u64, value: f64) {
+    let point = Point { step, value: Some(value).filter(|v| v.is_finite()) };
+    curves.get_mut(curve).expect("a known curve").push(point);
+}

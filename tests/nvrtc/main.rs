@@ -1,0 +1,128 @@
+//! Every CUDA kernel compiled for every architecture, without a GPU: nothing is spilled, and nothing in it has other
+//! bits than the contract's. The compiler is the wheel that `bash .ci/run nvrtc` fetches, or one that
+//! `PREHEAT_NVRTC` names by its folder.
+
+mod kept;
+mod lint;
+mod planted;
+
+use kept::Texts;
+use lint::Report;
+use preheat_kernels::cuda::nvrtc::Nvrtc;
+use preheat_kernels::cuda::{Sources, Unit};
+use preheat_kernels::graph::Update;
+use preheat_kernels::update::UpdateExpr;
+use preheat_suites::optimizers::OPTIMIZERS;
+use preheat_suites::registry::{ParamDef, ParamKind, Params, Preset, Scalar};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Ampere (A100, RTX 30), Ada, Hopper, Blackwell (B200, RTX 50).
+const ARCHITECTURES: [u32; 6] = [80, 86, 89, 90, 100, 120];
+
+/// The version whose register counts are kept.
+const PINNED: (i32, i32) = (13, 0);
+
+/// The compiler, opened once a process; a word and `None` where it is not there.
+fn compiler(test: &str) -> Option<Nvrtc> {
+    static OPENED: OnceLock<Option<Nvrtc>> = OnceLock::new();
+    let fetched = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci/nvrtc/nvidia/cu13/lib");
+    let folder = || std::env::var_os("PREHEAT_NVRTC").map_or_else(fetched, PathBuf::from);
+    let opened = *OPENED.get_or_init(|| Nvrtc::open(&[folder()]).ok());
+    if opened.is_none() {
+        preheat::skip(test, "nvrtc");
+    }
+    opened
+}
+
+/// What each kernel takes, and everything wrong with them.
+fn check(nvrtc: Nvrtc, name: &str, text: &str, sm: u32) -> (BTreeMap<String, Report>, Vec<String>) {
+    let Texts { ptx, log, .. } = match kept::compiled(nvrtc, name, text, sm) {
+        Ok(texts) => texts,
+        Err(why) => return (BTreeMap::new(), vec![why]),
+    };
+    let reports = lint::reports(&log);
+    let faults = [lint::ptx(&ptx), lint::spills(&reports)].concat();
+    (reports, faults)
+}
+
+/// A value of every kind that a parameter can have where it changes an expression's form.
+fn values(def: &ParamDef) -> Vec<Scalar> {
+    match (def.kind, def.default) {
+        (ParamKind::Choice(words), _) => words.iter().map(|w| Scalar::Text((*w).into())).collect(),
+        (_, Preset::Flag(_)) => vec![Scalar::Flag(false), Scalar::Flag(true)],
+        (ParamKind::Int { min, max }, Preset::Int(x)) => vec![Scalar::Int(x), Scalar::Int((x + 1).clamp(min, max))],
+        (_, Preset::Real(0.0)) => vec![Scalar::Real(0.0), Scalar::Real(0.01)],
+        (_, Preset::Real(x)) => vec![Scalar::Real(x)],
+        (_, Preset::Int(x)) => vec![Scalar::Int(x)],
+        (_, Preset::Text(x)) => vec![Scalar::Text(x.into())],
+        (_, Preset::Required) => vec![Scalar::Real(0.5), Scalar::Int(1)],
+    }
+}
+
+/// The expression of an update that has one kernel.
+fn elementwise(update: Update) -> Option<UpdateExpr> {
+    match update {
+        Update::Elementwise(expr) => Some(expr),
+        Update::PerTensor(_) => None,
+    }
+}
+
+/// The update expressions of every registered optimizer: as it is, and with each parameter changed.
+fn expressions() -> Vec<UpdateExpr> {
+    let mut all = Vec::new();
+    for entry in OPTIMIZERS {
+        let preset: BTreeMap<String, Scalar> =
+            entry.params.iter().map(|def| (def.name.to_string(), values(def).swap_remove(0))).collect();
+        for def in entry.params {
+            for value in values(def) {
+                let mut params = preset.clone();
+                params.insert(def.name.into(), value);
+                // A pair of parameters may exclude each other.
+                all.extend((entry.build)(&Params(params)).ok().and_then(|optimizer| elementwise(optimizer.update())));
+            }
+        }
+        let built = (entry.build)(&Params(preset)).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        all.extend(elementwise(built.update()));
+    }
+    all
+}
+
+#[test]
+fn every_kernel_compiles_without_a_spill_and_holds_what_it_may() {
+    let Some(nvrtc) = compiler("every_kernel_compiles_without_a_spill_and_holds_what_it_may") else { return };
+    let (expressions, mut faults) = (expressions(), Vec::new());
+    let sources = Sources::new(&expressions);
+    let mut counts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for Unit { name, text } in &sources.units {
+        for sm in ARCHITECTURES {
+            let (reports, wrong) = check(nvrtc, name, text, sm);
+            faults.extend(wrong.into_iter().map(|fault| format!("{name} sm_{sm}: {fault}")));
+            for (kernel, report) in reports {
+                counts.entry(kernel).or_default().push(report.registers);
+            }
+        }
+    }
+    assert_eq!(faults, Vec::<String>::new());
+    let kernels: usize = sources.units.iter().map(|unit| unit.kernels().len()).sum();
+    assert_eq!(counts.len(), kernels, "a report of every kernel");
+    assert!(counts.values().all(|c| c.len() == ARCHITECTURES.len() && c.iter().all(|n| *n > 0)), "{counts:?}");
+    if nvrtc.version() != PINNED {
+        return preheat::skip("register counts", "nvrtc 13.0");
+    }
+    // Those of generated kernels are left out: an optimizer is one file.
+    counts.retain(|kernel, _| !kernel.starts_with("update_"));
+    insta::assert_snapshot!(table(&counts));
+}
+
+/// Registers a thread, by kernel and architecture.
+fn table(counts: &BTreeMap<String, Vec<u32>>) -> String {
+    let head: String = ARCHITECTURES.iter().map(|sm| format!("{:>8}", format!("sm_{sm}"))).collect();
+    let mut lines = vec![format!("{:<32}{head}", "registers a thread")];
+    for (kernel, registers) in counts {
+        let numbers: String = registers.iter().map(|n| format!("{n:>8}")).collect();
+        lines.push(format!("{kernel:<32}{numbers}"));
+    }
+    lines.join("\n")
+}
