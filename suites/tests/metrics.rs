@@ -69,3 +69,24 @@ fn names_are_what_runs_measure() {
     assert_eq!(listed, measured);
     assert!(["stalled", "diverged"].iter().all(|x| metrics::is_flag(x)) && !metrics::is_flag("val_loss"));
 }
+
+#[test]
+fn counted_gradients_have_names_too() {
+    let trained = runs().into_iter().find(|run| run.recipe.train.int("steps") > 0);
+    let mut run = trained.expect("a suite that trains");
+    run.recipe.train.0.insert("probe".into(), Scalar::Text("gradients".into()));
+    let measured = measure(&run);
+    let patterns = |names: Vec<String>| names.iter().map(|n| metrics::pattern(n)).collect::<BTreeSet<_>>();
+    let curves = patterns(measured.curves.keys().cloned().collect());
+    let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
+    assert_eq!(curves, metrics::curves(&run.recipe.train, sets).into_iter().collect());
+    let names = metrics::names(&run.recipe.train, sets);
+    assert!(measured.metrics.keys().all(|name| names.contains(&metrics::pattern(name))));
+    let steps = run.recipe.train.int("steps");
+    for t in 1..=steps.min(10) {
+        let shares = (1..=32).map(|bin| measured.curves[&format!("gradient_bin.{bin}")][t as usize - 1].value.unwrap());
+        let (all, small) = (shares.clone().sum::<f64>(), shares.skip(13).sum::<f64>());
+        assert!((all - 1.0).abs() < 1e-12, "{all}");
+        assert!((measured.metrics[&format!("small_gradients.{t}")] - small).abs() < 1e-12);
+    }
+}

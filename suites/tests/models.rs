@@ -35,7 +35,7 @@ const SHAPE: Shape = Shape { batch: 2, seq: 5, vocab: 7, label_smoothing: 0.1 };
 fn network(given: &[(&str, Scalar)]) -> Network {
     match model("transformer", given).build(&SHAPE).unwrap() {
         Built::Network(n) => *n,
-        Built::NormJacobian(_) => panic!("a transformer is a network"),
+        Built::NormJacobian(_) | Built::AdaptiveRate(_) => panic!("a transformer is a network"),
     }
 }
 

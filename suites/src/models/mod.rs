@@ -1,5 +1,6 @@
 //! Models. One file each: a graph written once, its parameters' initial values, its size.
 
+mod adaptive_rate;
 mod layer_norm;
 mod transformer;
 
@@ -82,10 +83,13 @@ pub enum Built {
     Network(Box<Network>),
     /// Layer normalisation alone, whose Jacobian is measured at Gaussian inputs.
     NormJacobian(layer_norm::NormJacobian),
+    /// Adam's adaptive rate alone, whose variance is simulated.
+    AdaptiveRate(adaptive_rate::AdaptiveRate),
 }
 
+pub use adaptive_rate::AdaptiveRate;
 pub use layer_norm::NormJacobian;
 pub use transformer::Transformer;
 
 /// All models.
-pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY];
+pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY];

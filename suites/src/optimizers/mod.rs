@@ -16,6 +16,8 @@ mod novograd;
 mod radam;
 mod sgd;
 
+pub(crate) use radam::{lengths, rectification};
+
 use crate::registry::Entry;
 use preheat_kernels::graph::Update;
 

@@ -76,21 +76,26 @@ fn odds(beta2: f64, t: f64) -> f64 {
 }
 
 /// (ρ∞, ρ_t), the lengths of the approximated moving average: at the end and at step `t`.
-fn lengths(beta2: f64, t: f64) -> (f64, f64) {
+pub(crate) fn lengths(beta2: f64, t: f64) -> (f64, f64) {
     let rho_inf = 2.0 / (1.0 - beta2) - 1.0;
     (rho_inf, rho_inf - 2.0 * t * odds(beta2, t))
+}
+
+/// r_t where ρ_t > 4, as the paper rectifies; `None` elsewhere.
+pub(crate) fn rectification(beta2: f64, t: f64) -> Option<f64> {
+    let (rho_inf, rho) = lengths(beta2, t);
+    let ratio = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho);
+    (rho > 4.0).then(|| ratio.sqrt())
 }
 
 impl RAdam {
     /// r_t of a rectified step, `None` of another.
     fn rectification(&self, t: f64) -> Option<f64> {
-        let (rho_inf, rho) = lengths(self.beta2, t);
         let rectified = match self.variant {
-            Variant::Paper => rho > 4.0,
-            Variant::Code | Variant::Package => rho >= 5.0,
+            Variant::Paper => true,
+            Variant::Code | Variant::Package => lengths(self.beta2, t).1 >= 5.0,
         };
-        let ratio = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho);
-        rectified.then(|| ratio.sqrt())
+        rectification(self.beta2, t).filter(|_| rectified)
     }
 }
 

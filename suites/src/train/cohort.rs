@@ -102,6 +102,12 @@ impl Cohort {
                     }
                 }
             }
+            // A function of the seed alone, without a device.
+            Built::AdaptiveRate(rate) => {
+                for member in &mut cohort.members {
+                    member.metrics = rate.measure(member.run.seed);
+                }
+            }
         }
         Ok(cohort)
     }
@@ -195,7 +201,20 @@ impl Cohort {
             member.stepped(lr[r], loss[r], norm[r]);
             due[r] &= member.outcome.is_none();
         }
+        self.count_gradients()?;
         self.evaluate()
+    }
+
+    /// The probe `gradients` of the runs that took part in the step.
+    fn count_gradients(&mut self) -> Result<(), DeviceError> {
+        let Some(net) = &self.net else { return Ok(()) };
+        for (r, member) in self.members.iter_mut().enumerate().filter(|(r, _)| self.room.running[*r]) {
+            if member.counts_step() {
+                let shares = probe::bin_shares(&net.compiled, &*net.session, r)?;
+                probe::bin_curves().zip(shares).for_each(|(name, share)| member.record(name, share));
+            }
+        }
+        Ok(())
     }
 
     /// Validation losses and the norms of parameters and of the last update, of the runs that are due.
@@ -369,7 +388,7 @@ pub fn program(run: &Run, task: &dyn Task, runs: usize) -> Result<Option<Arc<Pro
             let clip = Some(run.recipe.train.real("clip")).filter(|c| *c > 0.0);
             Some(Compiled::new(*network, optimizer.update(), clip, runs).program)
         }
-        Built::NormJacobian(_) => None,
+        Built::NormJacobian(_) | Built::AdaptiveRate(_) => None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::digest::Digest;
 use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
-use super::{STALL_MARGIN, checkpoint};
+use super::{STALL_MARGIN, checkpoint, probe};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
 use crate::record::{Measured, Outcome, Point};
 use crate::registry::{Invalid, build};
@@ -68,6 +68,14 @@ impl Member {
         self.eval_every() > 0 && step.is_multiple_of(self.eval_every()) || step == self.steps()
     }
 
+    fn counts_gradients(&self) -> bool {
+        self.run.recipe.train.text("probe") == "gradients"
+    }
+    /// Whether the gradients of the step just done are counted.
+    pub(super) fn counts_step(&self) -> bool {
+        self.counts_gradients() && self.outcome.is_none() && self.step <= probe::COUNTED_STEPS
+    }
+
     /// Room for every point, so that a step allocates nothing.
     pub(super) fn prepare_curves(&mut self) {
         let steps = self.steps() as usize;
@@ -75,6 +83,8 @@ impl Member {
         let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2;
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
         let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
+        let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
+        let all = all.chain(counted.map(|c| (c, probe::COUNTED_STEPS as usize)));
         self.curves = all.map(|(name, room)| (name.to_string(), Vec::with_capacity(room))).collect();
     }
 
@@ -153,6 +163,9 @@ impl Member {
         put("capped_loss", val_loss.min(validation.unigram_entropy));
         if let Some(rate) = validation.entropy_rate {
             put("entropy_rate", rate);
+        }
+        if self.counts_gradients() {
+            self.metrics.extend(probe::small_gradients(&self.curves));
         }
     }
 

@@ -30,6 +30,24 @@ const SIGNAL: [&str; 9] = [
 /// Of a model that is measured and not trained.
 const JACOBIAN: [&str; 2] = ["jacobian_norm", "jacobian_over_theory"];
 
+/// Of the adaptive rate alone; `{l}` is a step.
+const RATE: [&str; 14] = [
+    "ema_var.{l}",
+    "sma_var.{l}",
+    "theory_var.{l}",
+    "first_order_over_theory.{l}",
+    "rho.{l}",
+    "rectification.{l}",
+    "rectified_var.{l}",
+    "ema_over_theory.{l}",
+    "sma_over_theory.{l}",
+    "theory_fall.min",
+    "rectified_steps",
+    "rectified_from",
+    "half_rectified_from",
+    "most_rectified_from",
+];
+
 /// Whether a metric is 0 or 1 in every run, so that a table counts it.
 pub fn is_flag(metric: &str) -> bool {
     FLAGS.contains(&metric)
@@ -53,14 +71,18 @@ pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
         let prefixes: &[&str] = if trained { &["init", "end"] } else { &["init"] };
         names.extend(prefixes.iter().flat_map(|prefix| SIGNAL.map(|name| format!("{prefix}.{name}"))));
     }
-    names.extend(JACOBIAN.map(String::from));
+    if train.text("probe") == "gradients" && trained {
+        names.push("small_gradients.{l}".into());
+    }
+    names.extend(JACOBIAN.into_iter().chain(RATE).map(String::from));
     names
 }
 
 /// The curves of such runs; none where nothing is trained.
 pub fn curves(train: &Params, sets: &[&str]) -> Vec<String> {
     let of_sets = sets.iter().map(|set| set_curve(set));
-    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).map(String::from).chain(of_sets);
+    let counted = (train.text("probe") == "gradients").then_some("gradient_bin.{l}");
+    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).chain(counted).map(String::from).chain(of_sets);
     if train.int("steps") > 0 { curves.collect() } else { Vec::new() }
 }
 

@@ -59,8 +59,9 @@ pub static PARAMS: &[ParamDef] = &[
     ),
     def(
         "probe",
-        "signal: gradients and hidden scales by layer, at initialisation and at the end",
-        ParamKind::Choice(&["none", "signal"]),
+        "signal: gradients and hidden scales by layer, at initialisation and at the end; gradients: how large those of the first \
+         ten steps are",
+        ParamKind::Choice(&["none", "signal", "gradients"]),
         Preset::Text("none"),
     ),
 ];
@@ -78,6 +79,6 @@ pub fn run_flops(run: &Run, sets: usize, step_flops: f64) -> f64 {
     let evaluations = on_the_way + usize::from(steps > 0 && run.start != Start::Fresh);
     let sets = if steps > 0 { sets } else { 1 };
     let batches = sets * evaluations * (train.size("eval_sequences") / train.size("batch"));
-    let probes = if train.text("probe") == "none" { 0 } else { 1 + usize::from(steps > 0) };
+    let probes = if train.text("probe") == "signal" { 1 + usize::from(steps > 0) } else { 0 };
     step_flops * (steps + probes) as f64 + step_flops * batches as f64 / 3.0
 }

@@ -1,8 +1,11 @@
-//! The `signal` probe: gradients and hidden scales by layer, on the first validation batch.
+//! The probes. `signal`: gradients and hidden scales by layer, on the first validation batch. `gradients`: how large the
+//! gradients of the first steps are, as a histogram.
 
 use super::Compiled;
+use crate::record::Point;
 use preheat_kernels::device::{DeviceError, Place, Replay};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Share of the mean by which a hidden norm may exceed it (Xiong et al. 2020, §3.4: (0.1, 0.125)-bounded).
 const EXCESS: f64 = 0.1;
@@ -56,6 +59,82 @@ pub(super) fn signal(
     Ok(out)
 }
 
+/// Steps whose gradients are counted, from the first (Liu et al. 2020, Fig. 2: within ten updates).
+pub(super) const COUNTED_STEPS: u64 = 10;
+/// Bins of a factor of two: bin i, from 1, is |g| in \[2^(1−i), 2^(2−i)), the first without an upper end and the last without
+/// a lower one.
+const BINS: usize = 32;
+/// From this bin on a gradient is small: below 2^−12, a twentieth of the root mean square at initialisation of the
+/// models that are trained here.
+const SMALL_FROM: usize = 14;
+/// Curves of the bins, in order.
+static BIN_CURVES: LazyLock<[String; BINS]> =
+    LazyLock::new(|| std::array::from_fn(|bin| format!("gradient_bin.{}", bin + 1)));
+
+/// The curves of the `gradients` probe: a bin's share of the nonzero gradients, one point a counted step.
+pub(super) fn bin_curves() -> impl Iterator<Item = &'static str> {
+    BIN_CURVES.iter().map(String::as_str)
+}
+
+/// The share of each bin among the nonzero gradients of the step that run `r` just took; not finite where all are zero. Zeros are those
+/// of tokens that the batch lacks.
+pub(super) fn bin_shares(c: &Compiled, session: &dyn Replay, r: usize) -> Result<[f64; BINS], DeviceError> {
+    let (graph, mut counts) = (c.program.graph(), [0u32; BINS]);
+    for param in graph.params() {
+        let grad = graph.grad_of(param).expect("every parameter has a gradient");
+        for g in session.read(Place::Tensor(grad), r)?.iter().filter(|g| **g != 0.0) {
+            counts[bin(*g)] += 1;
+        }
+    }
+    let all: u32 = counts.iter().sum();
+    Ok(counts.map(|count| f64::from(count) / f64::from(all)))
+}
+
+/// The bin's place, from 0, by the exponent of a nonzero number.
+fn bin(g: f32) -> usize {
+    let exponent = (g.to_bits() >> 23 & 0xff) as usize;
+    127usize.saturating_sub(exponent).min(BINS - 1)
+}
+
+/// `small_gradients.{t}`: the share of the nonzero gradients of step t that are below 2^−12.
+pub(super) fn small_gradients(curves: &BTreeMap<String, Vec<Point>>) -> BTreeMap<String, f64> {
+    let mut out: BTreeMap<String, f64> = BTreeMap::new();
+    for point in bin_curves().skip(SMALL_FROM - 1).flat_map(|name| &curves[name]) {
+        if let Some(share) = point.value {
+            *out.entry(format!("small_gradients.{}", point.step)).or_default() += share;
+        }
+    }
+    out
+}
+
 fn square_sum(x: &[f32]) -> f64 {
     x.iter().map(|&v| f64::from(v) * f64::from(v)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_powers_of_two() {
+        let below_one = f32::from_bits(1.0f32.to_bits() - 1);
+        let cases = [(8.0, 1), (1.0, 1), (-below_one, 2), (0.5, 2), (0.25, 3), (f32::MIN_POSITIVE, 32), (1e-45, 32)];
+        for (g, expected) in cases {
+            assert_eq!(bin(g) + 1, expected, "{g}");
+        }
+        let limit = libm::exp2f(-12.0);
+        assert_eq!(bin(limit) + 1, SMALL_FROM - 1);
+        assert_eq!(bin(f32::from_bits(limit.to_bits() - 1)) + 1, SMALL_FROM);
+    }
+
+    #[test]
+    fn small_gradients_add_up_by_step() {
+        let mut curves: BTreeMap<String, Vec<Point>> =
+            bin_curves().map(|name| (name.to_string(), Vec::new())).collect();
+        for (bin, step, share) in [(13, 1, 0.5), (14, 1, 0.25), (32, 1, 0.125), (14, 2, 1.0)] {
+            curves.get_mut(&format!("gradient_bin.{bin}")).unwrap().push(Point { step, value: Some(share) });
+        }
+        let expected = [("small_gradients.1".to_string(), 0.375), ("small_gradients.2".to_string(), 1.0)];
+        assert_eq!(small_gradients(&curves), expected.into());
+    }
 }

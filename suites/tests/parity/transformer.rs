@@ -32,7 +32,7 @@ fn network(f: &Fixture) -> Network {
     };
     match build("model", MODELS, "transformer", given).build(&shape).expect("valid shapes") {
         Built::Network(network) => *network,
-        Built::NormJacobian(_) => panic!("a transformer is a network"),
+        Built::NormJacobian(_) | Built::AdaptiveRate(_) => panic!("a transformer is a network"),
     }
 }
 
