@@ -5,7 +5,7 @@
 //! | `C@S%` | the curve's value at S % of the run's steps: of the last evaluation that is not later |
 //! | `C.rise` | its largest value after the start, less that at the start; below 0 where it only falls |
 //! | `C.change@S%` | its last value less that at S % |
-//! | `C.mean` | its mean over the run from the first evaluation on, by trapezoids |
+//! | `C.average` | its mean over the run from the first evaluation on, by trapezoids |
 //!
 //! The start is step 0, which a run has that starts from another's checkpoint. A run that diverged has no readings.
 
@@ -43,7 +43,7 @@ impl Reading {
             }
             None => match name.rsplit_once('.')? {
                 (curve, "rise") => (curve, What::Rise),
-                (curve, "mean") => (curve, What::Mean),
+                (curve, "average") => (curve, What::Mean),
                 _ => return None,
             },
         };
@@ -107,7 +107,7 @@ mod tests {
         Measured {
             outcome: Outcome::Finished,
             curves: BTreeMap::from([("loss".to_string(), points.iter().map(point).collect())]),
-            metrics: BTreeMap::from([("loss.mean".to_string(), 7.0), ("m".to_string(), 1.5)]),
+            metrics: BTreeMap::from([("loss.average".to_string(), 7.0), ("m".to_string(), 1.5)]),
             digest: String::new(),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
         ] {
             assert_eq!(Reading::parse(name).expect(name).of(run), expected, "{name}");
         }
-        let mean = Reading::parse("loss.mean").expect("a reading");
+        let mean = Reading::parse("loss.average").expect("a reading");
         assert_eq!(mean.of(&started), Some((45.0 + 40.0 + 50.0) / 40.0));
         assert_eq!(mean.of(&measured(&[(10, 3.0)])), Some(3.0));
         assert_eq!(mean.of(&broken), None);
@@ -153,12 +153,15 @@ mod tests {
             assert_eq!(Reading::parse(name), None, "{name}");
         }
         let share = |name| Reading::parse(name).expect(name).earliest();
-        assert_eq!(["a@5%", "a.change@7%", "a.rise", "a.mean"].map(share), [Some(5.0), Some(7.0), Some(0.0), None]);
+        assert_eq!(["a@5%", "a.change@7%", "a.rise", "a.average"].map(share), [Some(5.0), Some(7.0), Some(0.0), None]);
     }
 
     #[test]
     fn a_metric_goes_before_a_reading_of_its_name() {
         let run = measured(&[(10, 3.0)]);
-        assert_eq!(["m", "loss.mean", "loss@100%", "n"].map(|x| run.value(x)), [Some(1.5), Some(7.0), Some(3.0), None]);
+        assert_eq!(
+            ["m", "loss.average", "loss@100%", "n"].map(|x| run.value(x)),
+            [Some(1.5), Some(7.0), Some(3.0), None]
+        );
     }
 }

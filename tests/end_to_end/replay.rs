@@ -23,10 +23,13 @@ const ARMS: [(&str, &str); 26] = [
         "floor",
         "{task: {language-pair: {vocab: 17, seq: 7, shift: 0.5, train_on: downstream, part: 1}}, schedule: {cosine-floor: {peak_lr: 3e-3, horizon: 5, warmup: 0.5, decay: 0.9}}}",
     ),
-    ("kept-adamw", "{optimizer: {adamw: {}}, start: {from: {experiment: first, arm: adamw, optimizer_state: kept}}}"),
+    (
+        "kept-adamw",
+        "{optimizer: {adamw: {}}, start: {from: {experiment: first, arm: before-adamw, optimizer_state: kept}}}",
+    ),
     (
         "kept-momentum",
-        "{optimizer: {sgd: {momentum: 0.9}}, start: {from: {experiment: first, arm: momentum, step: 4, optimizer_state: kept}}}",
+        "{optimizer: {sgd: {momentum: 0.9}}, start: {from: {experiment: first, arm: before-momentum, step: 4, optimizer_state: kept}}}",
     ),
     ("clipped", "{train: {clip: 0.5, label_smoothing: 0.1}, schedule: {constant: {peak_lr: 3e-3}}}"),
     ("radam-paper", "{optimizer: {radam: {weight_decay: 0.01}}}"),
@@ -68,8 +71,7 @@ experiments:
 }
 
 /// What runs that keep an optimizer's state go on from.
-const FIRST: &str = "\
-  - id: first
+const FIRST: &str = "  - id: first
     about: some steps before
     recipe:
       model: {transformer: {layers: 2, width: 12, heads: 3}}
@@ -78,8 +80,8 @@ const FIRST: &str = "\
       schedule: {constant: {peak_lr: 3e-3}}
       train: {batch: 3, steps: 5, eval_sequences: 6}
     arms:
-      adamw: {}
-      momentum: {optimizer: {sgd: {momentum: 0.9}}, schedule: {constant: {peak_lr: 0.03}}}
+      before-adamw: {}
+      before-momentum: {optimizer: {sgd: {momentum: 0.9}}, schedule: {constant: {peak_lr: 0.03}}}
 ";
 
 /// A Python with what the replay needs.

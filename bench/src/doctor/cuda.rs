@@ -164,10 +164,12 @@ mod tests {
         assert!(none.as_ref().is_err_and(|why| why.contains("no run of a smoke tier")), "{none:?}");
         let text = std::fs::read_to_string(golden().join("exact/layernorm.smoke.json")).unwrap();
         let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        document["runs"][0]["digest"] = "0".repeat(32).into();
+        for run in document["runs"].as_array_mut().unwrap() {
+            run["digest"] = "0".repeat(32).into();
+        }
         std::fs::write(exact.join("layernorm.smoke.json"), document.to_string()).unwrap();
         let looked = digests(Chosen::Cpu(Cpu::new(Simd::detect())), 4, dir.path());
         let finding = judged("golden", looked);
-        assert!(finding.state == State::Bad && finding.found.contains("1 differ: run "), "{finding:?}");
+        assert!(finding.state == State::Bad && finding.found.contains(" differ: run "), "{finding:?}");
     }
 }

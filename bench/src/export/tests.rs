@@ -244,7 +244,7 @@ fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
     let mut first = lab.candidates().known[0].run.clone();
     first.recipe.optimizer = preheat_suites::definition::parse_recipe(
         "test",
-        "{model: {layer-norm: {width: 2}}, task: {language: {}}, optimizer: {adam: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
+        "{model: {layer-norm: {width: 3}}, task: {language: {}}, optimizer: {adam: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
         &preheat_suites::definition::Registry::builtin(),
     )
     .unwrap()

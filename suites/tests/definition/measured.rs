@@ -85,7 +85,7 @@ fn what_is_read_off_a_curve() {
     };
     for (metric, train) in [
         ("val_loss@100%", ""),
-        ("val_loss.mean", ""),
+        ("val_loss.average", ""),
         ("train_loss@1%", ""),
         ("train_loss.change@50%", ""),
         ("val_loss@7.5%", ", eval_every: 7"),
