@@ -30,7 +30,7 @@ const SIGNAL: [&str; 9] = [
 /// Of a model that is measured and not trained.
 const JACOBIAN: [&str; 2] = ["jacobian_norm", "jacobian_over_theory"];
 
-/// Of the adaptive rate alone; `{l}` is a step.
+/// Of the adaptive rate alone, in runs without steps; `{l}` is a step of the rate.
 const RATE: [&str; 14] = [
     "ema_var.{l}",
     "sma_var.{l}",
@@ -74,7 +74,10 @@ pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
     if train.text("probe") == "gradients" && trained {
         names.push("small_gradients.{l}".into());
     }
-    names.extend(JACOBIAN.into_iter().chain(RATE).map(String::from));
+    names.extend(JACOBIAN.map(String::from));
+    if !trained {
+        names.extend(RATE.map(String::from));
+    }
     names
 }
 

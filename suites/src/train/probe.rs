@@ -76,8 +76,8 @@ pub(super) fn bin_curves() -> impl Iterator<Item = &'static str> {
     BIN_CURVES.iter().map(String::as_str)
 }
 
-/// The share of each bin among the nonzero gradients of the step that run `r` just took; not finite where all are zero. Zeros are those
-/// of tokens that the batch lacks.
+/// The share of each bin among the nonzero gradients of the step that run `r` just took; not finite where all are zero.
+/// Zeros are those of tokens that the batch lacks.
 pub(super) fn bin_shares(c: &Compiled, session: &dyn Replay, r: usize) -> Result<[f64; BINS], DeviceError> {
     let (graph, mut counts) = (c.program.graph(), [0u32; BINS]);
     for param in graph.params() {
