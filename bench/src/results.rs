@@ -2,7 +2,7 @@
 //! holds; every table is rendered from it alone.
 
 use preheat_suites::claims::judge::OTHER_TIER;
-use preheat_suites::claims::{Claim, Expect, Judged, Sweep, Tier, Verdict};
+use preheat_suites::claims::{Claim, Expect, FitRow, Judged, Sweep, Tier, Verdict};
 use preheat_suites::definition::Column;
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::Scalar;
@@ -40,6 +40,9 @@ pub struct SuiteResult {
     pub cells: Vec<CellResult>,
     /// One entry a claim, in the suite's order.
     pub claims: Vec<ClaimResult>,
+    /// Exponents that the suite reports beside the paper's, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<FitRow>,
     /// One entry a run, in plan order.
     pub runs: Vec<RunResult>,
 }
@@ -172,6 +175,7 @@ impl SuiteResult {
             digest: digest(&runs),
             show: show.clone(),
             cells: cells(observed, show),
+            fits: Vec::new(),
             claims: claims.iter().zip(judged).map(|(claim, x)| ClaimResult::new(claim, x)).collect(),
             runs,
         }

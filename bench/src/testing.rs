@@ -281,5 +281,13 @@ impl Staged for Staircase {
 /// A suite of that name without claims.
 pub(crate) fn suite_of(name: &str, plan: impl Staged + 'static) -> Suite {
     let (show, claims) = (BTreeMap::new(), vec![]);
-    Suite { name: name.into(), title: String::new(), tier: Tier::Smoke, show, claims, plan: Box::new(plan) }
+    Suite {
+        name: name.into(),
+        title: String::new(),
+        tier: Tier::Smoke,
+        show,
+        claims,
+        fits: Vec::new(),
+        plan: Box::new(plan),
+    }
 }

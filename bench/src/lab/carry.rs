@@ -6,7 +6,7 @@ use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
-use preheat_suites::claims::{Claim, Tier};
+use preheat_suites::claims::{Claim, FitLine, Tier, rows};
 use preheat_suites::definition::{self, Column};
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::readings::Reading;
@@ -49,6 +49,8 @@ pub struct Suite {
     pub show: BTreeMap<String, Vec<Column>>,
     /// Its claims.
     pub claims: Vec<Claim>,
+    /// Exponents that it reports.
+    pub fits: Vec<FitLine>,
     /// Its plan.
     pub plan: Box<dyn Staged>,
 }
@@ -268,9 +270,11 @@ fn observe<'p>(
 pub fn result(suite: &Suite, scale: String, observed: Vec<(RunId, Observation)>) -> SuiteResult {
     let (ids, observations): (Vec<RunId>, Vec<Observation>) = observed.into_iter().unzip();
     let judged = judge(&suite.claims, suite.tier, &observations);
+    let fits = rows(&suite.fits, suite.tier, &observations);
     let observed: Vec<_> = ids.into_iter().zip(observations).collect();
     let Suite { name, title, tier, show, claims, .. } = suite;
-    SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, &observed, judged)
+    let result = SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, &observed, judged);
+    SuiteResult { fits, ..result }
 }
 
 #[cfg(test)]

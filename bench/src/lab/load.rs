@@ -82,6 +82,7 @@ fn planned(suite: definition::Suite, plan: Plan) -> Suite {
         tier: plan.tier,
         show: here.map(|e| (e.id, e.show)).collect(),
         claims: suite.claims,
+        fits: suite.fits,
         plan: Box::new(Draftable { plan, metrics }),
     }
 }

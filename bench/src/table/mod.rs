@@ -3,6 +3,7 @@
 mod cells;
 mod claims;
 pub mod csv;
+mod fits;
 mod numbers;
 
 pub use claims::{verdict, verdict_name};
@@ -50,6 +51,9 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
     }
     if !result.cells.is_empty() {
         let _ = writeln!(text, "{LEGEND}\n");
+    }
+    if !result.fits.is_empty() {
+        let _ = writeln!(text, "{}\n", fits::fits(&result.fits, style));
     }
     if !result.claims.is_empty() {
         let _ = writeln!(text, "{}\n", claims::claims(&result.claims, style));

@@ -4,8 +4,8 @@ use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
 use super::measured;
 use super::node::{Node, Value};
-use super::suite::{Experiment, Setup, Suite};
-use crate::claims::{Claim, Tier};
+use super::suite::{Arm, Experiment, Setup, Suite};
+use crate::claims::{Claim, EVERY_ARM, Expect, Fit, FitLine, FitMeasure, Kind, Tier};
 use crate::registry::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,7 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 
 /// Checks all claims. The tree gives the places; `suite.claims` are the same claims, read.
 pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
+    fits(root, suite)?;
     let Some(Value::List(nodes)) = root.get("claims").map(|n| &n.value) else { return Ok(()) };
     let mut ids = BTreeMap::new();
     for (i, (node, claim)) in nodes.iter().zip(&suite.claims).enumerate() {
@@ -41,6 +42,41 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks the exponents that are reported, as claims of their kind are.
+fn fits(root: &Node, suite: &Suite) -> Result<()> {
+    let Some(Value::List(nodes)) = root.get("fits").map(|n| &n.value) else { return Ok(()) };
+    for (i, (node, line)) in nodes.iter().zip(&suite.fits).enumerate() {
+        let key = format!("fits[{i}]");
+        if line.tiers.is_empty() {
+            let node = node.get("tiers").unwrap_or(node);
+            return Err(at(node, &format!("{key}.tiers"), "is empty".into()).allowed("smoke, quick, full, paper"));
+        }
+        let claim = as_claim(line);
+        if let Some(of) = node.get("of") {
+            selects(of, &format!("{key}.of"), suite, &claim)?;
+            measured::check_names(node, &key, suite, &claim)?;
+        }
+    }
+    Ok(())
+}
+
+/// The claim that reads what a reported exponent reads.
+fn as_claim(line: &FitLine) -> Claim {
+    let FitLine { row, paper, tiers, of, counting, from } = line.clone();
+    let kind = Fit { measure: FitMeasure::Exponent, of, counting, minus: None, minus_counting: None, from };
+    Claim {
+        id: row.clone(),
+        paper_claim: String::new(),
+        sentence: row,
+        place: String::new(),
+        paper_number: paper,
+        tiers,
+        kind: Kind::Fit(kind),
+        expect: Expect::Above(0.0),
+        sweep: None,
+    }
 }
 
 fn at(node: &Node, key: &str, message: String) -> DefinitionError {
@@ -91,11 +127,19 @@ fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, clai
     };
     for &tier in &claim.tiers {
         let setup = setup(experiment, tier, id, key)?;
-        let Some(found) = setup.arms.iter().find(|a| a.name == *arm_name) else {
+        let every = arm_name == EVERY_ARM;
+        if every != claim.kind.takes_every_arm() {
+            let message = format!("is {}", quoted(arm_name));
+            let allowed =
+                if every { "the name of one arm in a claim of this kind" } else { "\"*\": a fit takes every arm" };
+            return Err(at(arm, &format!("{key}.arm"), message).allowed(allowed));
+        }
+        let found: Vec<&Arm> = setup.arms.iter().filter(|a| every || a.name == *arm_name).collect();
+        if found.is_empty() {
             let message = format!("unknown arm {} of `{wanted}` in tier {}", quoted(arm_name), tier_name(tier));
             let names = setup.arms.iter().map(|a| a.name.as_str());
             return Err(at(arm, &format!("{key}.arm"), message).allowed(nearest_first(arm_name, names)));
-        };
+        }
         let Some(Value::Map(axes)) = node.get("axes").map(|n| &n.value) else { continue };
         for (name, value) in axes {
             let Value::Text(path) = &name.value else { continue };
@@ -104,7 +148,7 @@ fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, clai
                 return Err(no_axis(name, &key, wanted, tier, setup, path));
             }
             let mut values: Vec<&Scalar> = Vec::new();
-            for value in found.points.iter().filter_map(|p| p.axes.get(path)) {
+            for value in found.iter().flat_map(|a| &a.points).filter_map(|p| p.axes.get(path)) {
                 if !values.contains(&value) {
                     values.push(value);
                 }

@@ -1,7 +1,8 @@
 //! A suite that holds: every name known, every parameter complete and in range, every reference answered.
 
+use super::budget::Budget;
 pub use super::wire::Paper;
-use crate::claims::{Claim, Tier};
+use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct Suite {
     pub experiments: Vec<Experiment>,
     /// What is claimed, as written.
     pub claims: Vec<Claim>,
+    /// Exponents that are reported, as written.
+    pub fits: Vec<FitLine>,
 }
 
 /// Arms of one recipe, crossed with a grid and seeds.
@@ -91,6 +94,8 @@ pub struct GridPoint {
     pub recipe: Recipe,
     /// The names of its task's validation sets beside the task's own.
     pub sets: &'static [&'static str],
+    /// Its lengths in tokens, where the definition states them: steps follow a batch that is taken.
+    pub budget: Option<Budget>,
 }
 
 /// `count` seeds from `first`.
@@ -126,8 +131,8 @@ pub struct Take {
     pub path: String,
     /// The experiment that is searched.
     pub experiment: String,
-    /// Its arm.
-    pub arm: String,
+    /// Its arm; the taking run's own where not given.
+    pub arm: Option<String>,
     /// A final metric.
     pub metric: String,
 }

@@ -2,7 +2,7 @@
 
 use super::reader::Placed;
 use super::section::{PatchWire, Values};
-use crate::claims::{Claim, Tier};
+use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::Scalar;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -45,6 +45,9 @@ pub(crate) struct SuiteWire {
     /// What the paper says, and what would decide it.
     #[serde(default)]
     pub(crate) claims: Vec<Placed<Claim>>,
+    /// Exponents that are reported beside the paper's.
+    #[serde(default)]
+    pub(crate) fits: Vec<Placed<FitLine>>,
 }
 
 /// Arms of one recipe, crossed with a grid and seeds.
@@ -163,8 +166,9 @@ pub(crate) enum TakeWire {
     BestOf {
         /// The experiment that is searched.
         experiment: Placed<String>,
-        /// Its arm.
-        arm: Placed<String>,
+        /// Its arm; the one of the same name where not given.
+        #[serde(default)]
+        arm: Option<Placed<String>>,
         /// A final metric; smaller is better.
         metric: Placed<String>,
     },
