@@ -7,7 +7,7 @@ use crate::fits::accounting::Convention;
 use crate::fits::curve::Point;
 use crate::fits::isoflop::{self, Budget, IsoFlop, Laws, Options, Procedure};
 use crate::fits::noise::{self, Noise};
-use crate::fits::reading::Reading;
+use crate::fits::reading::{Reading, isoflop_points};
 use crate::fits::{convert, saturating::Saturating};
 use crate::record::{Measured, Observation};
 use crate::train::metrics::{size_metric, tokens_of};
@@ -149,14 +149,7 @@ impl Family {
                 self.seeds.iter().copied().filter(|seed| without != Some((&size.arm, *seed))).collect();
             let known: Vec<[f64; 2]> =
                 size.tokens(&seeds).map(|tokens| [tokens as f64, size.mean(&seeds, tokens)]).collect();
-            let Some(curve) = Reading::over(known.iter().copied()) else { continue };
-            let most = known.iter().map(|[tokens, _]| 6.0 * params * tokens).fold(0.0, f64::max);
-            let mut flops = least;
-            while flops <= most * 1.000_001 {
-                let tokens = flops / (6.0 * params);
-                points.extend(curve.near(tokens).map(|loss| Point { flops, params, tokens, loss }));
-                flops *= 2.0;
-            }
+            points.extend(isoflop_points(params, &known, least));
         }
         points
     }

@@ -1,6 +1,7 @@
 //! A quantity read between measured points, by Akima's interpolation in logarithms.
 
 use super::akima::Akima;
+use super::curve::Point;
 
 /// How far outside the points a value may be read, as their end's: steps are whole, so an end is missed by a step.
 const SLACK: f64 = 0.05;
@@ -45,6 +46,21 @@ impl Reading {
     }
 }
 
+/// A size's points at budgets that double from `least` FLOPs on: its loss is known after some numbers of tokens, and is
+/// read between them at D = C/(6·params).
+pub fn isoflop_points(params: f64, known: &[[f64; 2]], least: f64) -> Vec<Point> {
+    let Some(curve) = Reading::over(known.iter().copied()) else { return Vec::new() };
+    let most = known.iter().map(|[tokens, _]| 6.0 * params * tokens).fold(0.0, f64::max);
+    let budgets = std::iter::successors(Some(least), |flops| Some(2.0 * flops));
+    // An end that is missed by rounding alone is no other budget.
+    let budgets = budgets.take_while(|flops| *flops <= most * (1.0 + 1e-6));
+    let point = |flops: f64| {
+        let tokens = flops / (6.0 * params);
+        curve.near(tokens).map(|loss| Point { flops, params, tokens, loss })
+    };
+    budgets.filter_map(point).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +78,15 @@ mod tests {
         assert_close(reading.near(8.3).unwrap(), law(8.0), 1e-12);
         assert_eq!((reading.near(8.5), reading.near(0.9)), (None, None));
         assert!(Reading::over([[1.0, 2.0], [1.0, 3.0]].into_iter()).is_none());
+    }
+
+    #[test]
+    fn budgets_double_as_far_as_the_tokens_go() {
+        let known = [10.0, 20.0, 40.0, 81.0].map(|tokens| [tokens, 5.0 / tokens]);
+        let points = isoflop_points(100.0, &known, 6000.0);
+        assert_eq!(points.iter().map(|p| p.flops).collect::<Vec<_>>(), [6e3, 1.2e4, 2.4e4, 4.8e4]);
+        assert_eq!(points.iter().map(|p| p.tokens).collect::<Vec<_>>(), [10.0, 20.0, 40.0, 80.0]);
+        assert!(isoflop_points(100.0, &known[..1], 6000.0).is_empty());
+        assert!(isoflop_points(100.0, &known, 1e6).is_empty());
     }
 }

@@ -1,7 +1,11 @@
 //! Lengths by compute and tokens: the steps that follow, and the line for each slip.
 
-use preheat_suites::definition::{Registry, parse_recipe};
+use preheat_suites::claims::Tier;
+use preheat_suites::definition::{Registry, parse, parse_recipe};
+use preheat_suites::plan::{Plan, PlanOptions};
+use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::run::Recipe;
+use std::collections::BTreeMap;
 
 fn recipe(schedule: &str, train: &str) -> Result<Recipe, String> {
     let yaml = format!(
@@ -51,5 +55,56 @@ fn slips_are_one_line_each() {
     ] {
         let why = recipe(schedule, train).unwrap_err();
         assert!(why.contains(expected), "{why}");
+    }
+}
+
+const TUNED: &str = "suite: small
+title: Small
+paper: {key: k, authors: A, year: 2024}
+experiments:
+  - id: sweep
+    about: batches
+    recipe: &recipe
+      model: {transformer: {layers: 1, width: 16}}
+      task: {language: {vocab: 64, seq: 16}}
+      optimizer: {adam: {}}
+      schedule: {constant: {peak_lr: 1e-2, warmup_tokens: params}}
+      train: {batch: 1, eval_sequences: 4, budget_flops: 1e9}
+    arms: &arms
+      a: {}
+      b: {model: {transformer: {width: 32}}}
+    grid: {train.batch: [1, 2]}
+    seeds: {first: 1, count: 1}
+    tiers: {quick: {}}
+  - id: tuned
+    about: the best of each
+    recipe: *recipe
+    arms: *arms
+    take: {train.batch: {best_of: {experiment: sweep, metric: val_loss}}}
+    seeds: {first: 5, count: 1}
+    tiers: {quick: {}}
+";
+
+/// Each arm takes from the arm of its own name, and its steps follow the batch so that tokens stay.
+#[test]
+fn a_batch_is_taken_by_arm_and_keeps_the_tokens() {
+    let suite = parse("small.yaml", TUNED.as_bytes(), &Registry::builtin()).unwrap();
+    let plan = Plan::new(&suite, Tier::Quick, &PlanOptions::default()).unwrap();
+    let mut done = BTreeMap::new();
+    for planned in plan.resolve_stage(0, &done).unwrap() {
+        let (arm, batch) = (planned.cells[0].arm.as_str(), planned.run.recipe.train.int("batch"));
+        let loss = if (arm == "a") == (batch == 1) { 1.0 } else { 2.0 };
+        let metrics = BTreeMap::from([("val_loss".to_string(), loss)]);
+        let measured = Measured { outcome: Outcome::Finished, curves: BTreeMap::new(), metrics, digest: String::new() };
+        done.insert(planned.run.id(), measured);
+    }
+    let runs = plan.resolve_stage(1, &done).unwrap();
+    let of = |arm: &str| runs.iter().find(|r| r.cells[0].arm == arm).unwrap().run.recipe.clone();
+    for (arm, batch, width) in [("a", 1, 16.0), ("b", 2, 32.0)] {
+        let (recipe, params) = (of(arm), 12.0 * width * width + 64.0 * width);
+        let steps = |tokens: f64| (tokens / (batch as f64 * 16.0)).ceil() as i64;
+        assert_eq!(recipe.train.int("batch"), batch, "{arm}");
+        assert_eq!(recipe.train.int("steps"), steps(1e9 / (6.0 * params)), "{arm}");
+        assert_eq!(recipe.schedule.params.int("warmup_steps"), steps(params), "{arm}");
     }
 }
