@@ -58,7 +58,7 @@ impl Order {
     pub(super) fn new(graph: &Graph, picked: &[usize], roots: &[TensorId], count: usize) -> Self {
         let sequences = sequences(graph, picked).filter(|b| count > 1 && b % count == 0);
         let Some(rows) = sequences.and_then(|_| batch_rows(graph)) else { return Self::in_one(graph, picked) };
-        let mut sorter = Sorter::new(graph, rows, rows / count % LANES == 0);
+        let mut sorter = Sorter::new(graph, rows, (rows / count).is_multiple_of(LANES));
         picked.iter().for_each(|index| sorter.node(*index));
         let Sorter { before, repeated, totals, after, rows, mut whole, room, .. } = sorter;
         whole.extend(roots.iter().filter(|root| rows.contains(*root)));
@@ -146,7 +146,7 @@ fn batch_rows(graph: &Graph) -> Option<usize> {
 pub(crate) fn most(graph: &Graph, least: usize) -> usize {
     let all: Vec<usize> = (0..graph.nodes.len()).collect();
     let (Some(batch), Some(rows)) = (sequences(graph, &all), batch_rows(graph)) else { return 1 };
-    let fits = |count: &usize| batch % count == 0 && rows / count % LANES == 0 && rows / count >= least;
+    let fits = |count: &usize| batch % count == 0 && (rows / count).is_multiple_of(LANES) && rows / count >= least;
     (1..=batch).rev().find(fits).unwrap_or(1)
 }
 

@@ -16,16 +16,11 @@ pub(crate) type Outputs = Vec<Vec<f32>>;
 /// Runs `op` on the reference and on every instruction set of this machine, and compares all bits.
 #[track_caller]
 pub(crate) fn check(what: &str, op: impl Fn(&dyn Ops<f32>) -> Outputs) {
-    check_against(&op(&Reference), what, op);
-}
-
-/// Runs `op` on every instruction set of this machine, and compares all bits with `expect`.
-#[track_caller]
-pub(crate) fn check_against(expect: &Outputs, what: &str, op: impl Fn(&dyn Ops<f32>) -> Outputs) {
+    let expect = op(&Reference);
     for simd in Simd::available() {
-        compare(&format!("{simd}: {what}"), &op(&Cpu::new(simd)), expect);
+        compare(&format!("{simd}: {what}"), &op(&Cpu::new(simd)), &expect);
         #[cfg(target_arch = "aarch64")]
-        compare(&format!("{simd}, default NaN: {what}"), &with_default_nan(|| op(&Cpu::new(simd))), expect);
+        compare(&format!("{simd}, default NaN: {what}"), &with_default_nan(|| op(&Cpu::new(simd))), &expect);
     }
 }
 
