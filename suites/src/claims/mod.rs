@@ -8,6 +8,7 @@ mod curves;
 mod effects;
 pub mod judge;
 mod many;
+pub mod ranking;
 mod select;
 mod sweep;
 

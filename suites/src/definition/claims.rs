@@ -5,7 +5,7 @@ use super::links::tier_name;
 use super::measured;
 use super::node::{Node, Value};
 use super::suite::{Experiment, Setup, Suite};
-use crate::claims::{Claim, Tier};
+use crate::claims::Tier;
 use crate::registry::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         }
         if let Some(kind) = node.get("kind") {
             let key = format!("{key}.kind");
-            selects(kind, &key, suite, claim)?;
+            selects(kind, &key, suite, &claim.tiers)?;
             measured::check(kind, &key, suite, claim)?;
         }
         if let (Some(axis), Some(node)) = (&claim.sweep, node.get("sweep")) {
@@ -43,32 +43,32 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
     Ok(())
 }
 
-fn at(node: &Node, key: &str, message: String) -> DefinitionError {
+pub(super) fn at(node: &Node, key: &str, message: String) -> DefinitionError {
     DefinitionError::at(&Place { line: node.line, column: node.column, key: key.to_string() }, message)
 }
 
 /// Checks every selection under `node`: any map with the keys `experiment` and `arm`, whatever the kind calls it.
-fn selects(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+pub(super) fn selects(node: &Node, key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
     let Value::Map(pairs) = &node.value else { return Ok(()) };
     if let (Some(experiment), Some(arm)) = (node.get("experiment"), node.get("arm")) {
-        return select(node, (experiment, arm), key, suite, claim);
+        return select(node, (experiment, arm), key, suite, tiers);
     }
     for (name, value) in pairs {
         if let Value::Text(name) = &name.value {
-            selects(value, &format!("{key}.{name}"), suite, claim)?;
+            selects(value, &format!("{key}.{name}"), suite, tiers)?;
         }
     }
     match (node.get("of").and_then(|of| of.get("experiment")), node.get("over")) {
-        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, claim),
+        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, tiers),
         _ => Ok(()),
     }
 }
 
 /// Checks the axis that a slope is taken over; `over` is a selection in other kinds.
-fn over_axis(of: &Node, over: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+pub(super) fn over_axis(of: &Node, over: &Node, key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
     let (Value::Text(id), Value::Text(path)) = (&of.value, &over.value) else { return Ok(()) };
     let Some(experiment) = suite.experiment(id) else { return Ok(()) };
-    for &tier in &claim.tiers {
+    for &tier in tiers {
         let setup = setup(experiment, tier, of, key)?;
         if !setup.axes.contains(path) {
             return Err(no_axis(over, key, id, tier, setup, path));
@@ -82,14 +82,14 @@ fn no_axis(node: &Node, key: &str, id: &str, tier: Tier, setup: &Setup, path: &s
     at(node, key, message).allowed(nearest_first(path, setup.axes.iter().map(String::as_str)))
 }
 
-fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
     let (Value::Text(wanted), Value::Text(arm_name)) = (&id.value, &arm.value) else { return Ok(()) };
     let Some(experiment) = suite.experiment(wanted) else {
         let ids = suite.experiments.iter().map(|e| e.id.as_str());
         return Err(at(id, &format!("{key}.experiment"), format!("unknown experiment {}", quoted(wanted)))
             .allowed(nearest_first(wanted, ids)));
     };
-    for &tier in &claim.tiers {
+    for &tier in tiers {
         let setup = setup(experiment, tier, id, key)?;
         let Some(found) = setup.arms.iter().find(|a| a.name == *arm_name) else {
             let message = format!("unknown arm {} of `{wanted}` in tier {}", quoted(arm_name), tier_name(tier));

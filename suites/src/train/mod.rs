@@ -14,6 +14,7 @@ mod view;
 pub use cohort::{Cohort, StartError, program, shape};
 use compile::initial;
 pub use compile::{Compiled, initialise};
+pub use probe::{COUNTED_STEPS, gradient_bins};
 pub use trainer::{Progress, Trainer};
 pub use view::Named;
 
