@@ -56,7 +56,7 @@ pub struct Workers<'a> {
     /// What the user sees meanwhile.
     pub progress: &'a dyn Progress,
     /// Kept with every record.
-    pub environment: &'a BTreeMap<String, String>,
+    pub environment: &'a (dyn Fn() -> BTreeMap<String, String> + Sync),
     /// The curves that anyone reads after training. The others stay in the store: they are most of a record.
     pub curves: &'a BTreeSet<String>,
 }
@@ -267,7 +267,7 @@ impl Workers<'_> {
         for ((place, lock), measured) in own.into_iter().zip(measured) {
             let job = &group[place];
             self.progress.advanced(job.step_flops);
-            let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
+            let record = Record { run: job.run.clone(), measured, environment: (self.environment)() };
             self.store.keep(&job.key, &record)?;
             lock.remove();
             ends[place] = End::Measured(Box::new(self.read(record.measured)), true);

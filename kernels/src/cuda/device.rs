@@ -1,6 +1,8 @@
 //! The CUDA device as a trainer sees it.
 
-use super::gpu::{Gpu, GpuExec};
+use super::blas::Blas;
+use super::gemm::MathMode;
+use super::gpu::{Algorithms, Gpu, GpuExec};
 use super::{CudaError, CudaSession, Exec, Sources};
 use crate::cpu::Cpu;
 use crate::device::{Device, DeviceError, Place, Replay};
@@ -8,20 +10,39 @@ use crate::graph::{EntryId, Program, TensorId};
 use crate::ops::Ops;
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-/// A GPU, in exact math.
+/// Who multiplies.
+#[derive(Clone, Copy)]
+pub enum Math {
+    /// The project's kernels, with the reference's bits.
+    Exact,
+    /// cuBLAS.
+    Fast(Blas, MathMode),
+}
+
+/// A GPU.
 pub struct Cuda {
     gpu: Arc<Gpu>,
     host: Cpu,
     records: bool,
+    math: Math,
+    algorithms: Algorithms,
 }
 
 impl Cuda {
     /// Trains on `gpu`; `host` computes what is measured on the host. Without `records`, an entry's kernels are
     /// launched one by one instead of as one recorded graph: slower, with the same bits.
-    pub fn new(gpu: Arc<Gpu>, host: Cpu, records: bool) -> Self {
-        Self { gpu, host, records }
+    pub fn new(gpu: Arc<Gpu>, host: Cpu, records: bool, math: Math) -> Self {
+        Self { gpu, host, records, math, algorithms: Algorithms::default() }
+    }
+    /// Who multiplies.
+    pub fn math(&self) -> Math {
+        self.math
+    }
+    /// How products were computed so far, in words, each once; empty in exact math.
+    pub fn algorithms(&self) -> Vec<String> {
+        self.algorithms.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
     /// The GPU.
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -36,6 +57,10 @@ impl Cuda {
 impl Device for Cuda {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
         let exec = GpuExec::new(Arc::clone(&self.gpu), &Sources::of(program), self.records)?;
+        let exec = match self.math {
+            Math::Exact => exec,
+            Math::Fast(blas, mode) => exec.multiplying(blas, mode, Arc::clone(&self.algorithms))?,
+        };
         Ok(Box::new(CudaReplay::new(CudaSession::new(Arc::clone(program), exec)?)))
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {

@@ -1,9 +1,9 @@
-//! A cohort of runs on a device: replays entries of a [`Program`] as lists of launches. The methods are those of
+//! A cohort of runs on a device: replays entries of a [`Program`] as lists of work. The methods are those of
 //! [`crate::graph::Session`]; what lies on the device is copied.
 
 use super::control::Control;
 use super::program::{Layout, scalar_count, scratch_len};
-use super::{CudaError, DeviceAddress, Exec, Launch, Operand};
+use super::{CudaError, DeviceAddress, Exec, Operand, Work};
 use crate::graph::{EntryId, Op, Program, Slot, Step, TensorId};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub struct CudaSession<E: Exec> {
     tokens: Vec<u32>,
     tokens_at: DeviceAddress,
     tokens_changed: bool,
-    /// Launches of each entry.
-    launches: Vec<Vec<Launch>>,
+    /// The work of each entry.
+    work: Vec<Vec<Work>>,
 }
 
 /// Bytes of device memory that a session of this program takes.
@@ -58,11 +58,12 @@ impl<E: Exec> CudaSession<E> {
             tokens: tokens_at,
             scalars: control.scalars(control_at),
             scratch: Operand { at: buffers[3], run_stride: scratch_len as u64 },
+            multiplies: exec.multiplies(),
         };
-        let launches = program.entries.iter().map(|e| layout.launches(&e.steps)).collect();
+        let work = program.entries.iter().map(|e| layout.work(&e.steps)).collect();
         let tokens = vec![0; program.tokens_len];
         let tokens_changed = true;
-        Ok(Self { program, exec, arena, buffers, control, control_at, tokens, tokens_at, tokens_changed, launches })
+        Ok(Self { program, exec, arena, buffers, control, control_at, tokens, tokens_at, tokens_changed, work })
     }
     /// What is replayed.
     pub fn program(&self) -> &Arc<Program> {
@@ -220,7 +221,7 @@ impl<E: Exec> CudaSession<E> {
         }
         // SAFETY: the arguments were made for these kernels from the program's own plan, whose slots lie inside the
         // buffers; tokens were checked.
-        unsafe { self.exec.replay(entry.0, &self.launches[entry.0]) }
+        unsafe { self.exec.replay(entry.0, &self.work[entry.0]) }
     }
 
     /// A kernel would read what lies behind the table.

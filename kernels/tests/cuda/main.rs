@@ -16,10 +16,12 @@ macro_rules! tests {
 
 mod device;
 mod emulator;
+mod fast;
 mod math;
 mod matmul;
 mod model;
 mod planted;
+mod products;
 mod session;
 mod stages;
 mod support;

@@ -7,7 +7,7 @@ mod elementwise;
 mod matmul;
 mod rows;
 
-pub use attention::{attention, attention_backward};
+pub use attention::{attention, attention_backward, attention_backward_by_products, attention_by_products};
 pub use elementwise::{
     Randomness, UpdateOperands, activation, activation_backward, add, dropout, ema, embedding, embedding_backward,
     fill, mul, scale, update,
