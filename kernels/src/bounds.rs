@@ -64,8 +64,7 @@ pub fn outside(
             let tiny = (terms.len() + 2) as f64 * f64::from(f32::MIN_POSITIVE);
             let bound = inputs + sums * (size + inputs + added.abs() + residual.abs()) + tiny;
             let error = (at(c, place) - exact).abs();
-            // Not "above": what is not a number is outside too.
-            if !(error <= bound) {
+            if error.is_nan() || error > bound {
                 return Some(format!(
                     "[{i},{j}] is {:e} instead of {exact:e}, which is {error:e} away; the bound is {bound:e}",
                     c[place]

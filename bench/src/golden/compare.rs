@@ -193,7 +193,7 @@ fn run_key(run: &RunResult) -> String {
     format!("{} {}", run.label(), run.id)
 }
 
-fn cell_key(cell: &CellResult) -> String {
+pub(super) fn cell_key(cell: &CellResult) -> String {
     place(&cell.experiment, &cell.arm, &cell.axes)
 }
 
@@ -201,7 +201,11 @@ fn claim_key(claim: &ClaimResult) -> String {
     claim.id.clone()
 }
 
-fn pairs<'a, T>(golden: &'a [T], here: &'a [T], key: fn(&T) -> String) -> impl Iterator<Item = (&'a T, &'a T)> {
+pub(super) fn pairs<'a, T>(
+    golden: &'a [T],
+    here: &'a [T],
+    key: fn(&T) -> String,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
     let index: std::collections::BTreeMap<String, &T> = golden.iter().map(|x| (key(x), x)).collect();
     here.iter().filter_map(move |is| index.get(&key(is)).map(|was| (*was, is)))
 }

@@ -2,8 +2,8 @@
 //! scalars exactly; the early window within a tolerance that rounding explains; final losses by equivalence over seeds;
 //! every verdict equal.
 
-use super::compare::{Difference, missing, science};
-use crate::results::{CellResult, RunResult, SuiteResult, place};
+use super::compare::{Difference, cell_key, missing, pairs, science};
+use crate::results::{CellResult, RunResult, SuiteResult};
 use crate::table::{interval, number};
 use preheat_suites::run::RunId;
 use preheat_suites::stats::equivalence::{Inclusion, inclusion};
@@ -102,7 +102,8 @@ fn window(golden: Side<'_>, here: Side<'_>) -> Option<Difference> {
     let begun = begun(golden, here);
     let mut left: Vec<Left> = Vec::new();
     for (run, was, is) in &begun {
-        let worst = in_window(was, is).into_iter().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
+        // Of equals the first.
+        let worst = in_window(was, is).into_iter().rev().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
         left.extend(worst.map(|w| Left { what: format!("{} {}", run.label(), w.what), ..w }));
     }
     let runs = left.len();
@@ -153,15 +154,15 @@ fn outside(was: Option<f64>, is: Option<f64>, tolerance: impl Fn(f64) -> f64) ->
 /// Metrics at initialisation, which no step has touched yet.
 fn at_initialisation(golden: &SuiteResult, here: &SuiteResult) -> Vec<Left> {
     let mut left = Vec::new();
-    for (was, is) in golden.cells.iter().zip(&here.cells) {
+    for (was, is) in pairs(&golden.cells, &here.cells, cell_key) {
         for (name, values) in was.metrics.iter().filter(|(name, _)| name.starts_with("init.")) {
             let Some(now) = is.metrics.get(name) else { continue };
             for (a, b) in values.values.iter().zip(&now.values) {
                 let tolerance = |a: f64| NORM_TOLERANCE * a.abs().max(NORM_FLOOR);
-                left.extend(outside(*a, *b, tolerance).map(|(ratio, words)| Left {
-                    ratio,
-                    what: format!("{} {name}: {words}", place(&is.experiment, &is.arm, &is.axes)),
-                }));
+                left.extend(
+                    outside(*a, *b, tolerance)
+                        .map(|(ratio, words)| Left { ratio, what: format!("{} {name}: {words}", cell_key(is)) }),
+                );
             }
         }
     }
@@ -171,8 +172,9 @@ fn at_initialisation(golden: &SuiteResult, here: &SuiteResult) -> Vec<Left> {
 /// Final losses, in margins. Red where a cell or the whole suite is shown to differ; undecided where the suite is not
 /// shown to be equivalent.
 fn losses(golden: &SuiteResult, here: &SuiteResult) -> (Vec<Difference>, Option<String>) {
+    let both = pairs(&golden.cells, &here.cells, cell_key);
     let cells: Vec<(String, Vec<f64>)> =
-        golden.cells.iter().zip(&here.cells).filter_map(|(was, is)| Some((name(is), in_margins(was, is)?))).collect();
+        both.filter_map(|(was, is)| Some((cell_key(is), in_margins(was, is)?))).collect();
     let (one, all) = ([-1.0, 1.0], cells.iter().flat_map(|(_, x)| x).copied().collect::<Vec<f64>>());
     let shown = |values: &[f64], level: f64| Mean::of(values).and_then(|m| Some((m.mean, m.interval(level)?)));
     let differs = |what: &str, (effect, range): (f64, [f64; 2])| Difference::Losses {
@@ -200,10 +202,6 @@ fn losses(golden: &SuiteResult, here: &SuiteResult) -> (Vec<Difference>, Option<
             (red, Some(why))
         }
     }
-}
-
-fn name(cell: &CellResult) -> String {
-    place(&cell.experiment, &cell.arm, &cell.axes)
 }
 
 /// Differences of a cell's final losses, seed by seed, in margins. `None` for a cell without losses.

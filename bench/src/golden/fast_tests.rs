@@ -78,7 +78,7 @@ fn equal_and_nearly_equal_are_green() {
 
 #[test]
 fn a_host_number_that_moves_at_all_is_red_and_named() {
-    let lr = after(|both| first(both).lr[1] = Some(0.0009 + 1e-19));
+    let lr = after(|both| first(both).lr[1] = first(both).lr[1].map(f64::next_up));
     check(
         &lr,
         &[

@@ -94,7 +94,9 @@ fn red(compared: &Compared) -> (Vec<&'static str>, String) {
 
 #[test]
 fn a_hundred_clean_reruns_on_other_seeds_raise_no_alarm() {
-    let (suite, exact, fast) = (tiny(str::to_string), exact(), fast());
+    // Two arms with two seeds each: a hundred of them are some seconds.
+    let small = |text: &str| text.replace("count: 3", "count: 2").replace("[3e-3, 1e-2]", "[3e-3]");
+    let (suite, exact, fast) = (tiny(small), exact(), fast());
     for shift in 1..=100 {
         let compared = judge(&carry_out(&suite, &exact, 1000 * shift), &carry_out(&suite, &fast, 1000 * shift));
         assert_eq!(compared, Compared::default(), "seeds from {}", 1000 * shift);

@@ -3,8 +3,9 @@
 //! The thin layer of `cudarc` is used, not its safe one: that one adds events to every buffer, and they end up in
 //! recorded graphs.
 
-use super::blas::{Blas, Multiplier, WORKSPACE_BYTES};
+use super::blas::{Blas, WORKSPACE_BYTES};
 use super::gemm::{Gemm, MathMode};
+use super::multiplier::Multiplier;
 use super::nvrtc::{Compiled, EXACT, Nvrtc};
 use super::probe::{self, Absent, Found};
 use super::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit, Work};

@@ -13,6 +13,7 @@ pub mod gemm;
 pub mod gpu;
 pub mod launch;
 mod library;
+mod multiplier;
 pub mod nvrtc;
 pub mod probe;
 mod program;

@@ -143,7 +143,7 @@ tests! {
             model.begin(&mut cuda, r, seed);
         }
         model.train(&mut cuda, &seeds, 0);
-        cuda.set_active(1, false);
+        cuda.set_active(1, false).expect("it is told");
         let own = |cuda: &mut CudaSession<Multiplying>| {
             let params: Vec<_> = model.params.iter().map(|p| cuda.get(*p, 1).expect("it is there")).collect();
             let states: Vec<_> = (0..2).map(|s| cuda.optimizer_state(s, 1).expect("it is there")).collect();

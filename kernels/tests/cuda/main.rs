@@ -22,6 +22,7 @@ mod matmul;
 mod model;
 mod planted;
 mod products;
+mod ring;
 mod session;
 mod stages;
 mod support;

@@ -84,15 +84,19 @@ impl Member {
     }
     /// Whether steps remain.
     pub(super) fn is_running(&self) -> bool {
-        self.outcome.is_none() && self.step < self.steps()
+        self.is_running_after(0)
     }
-    /// Whether the next step is followed by an evaluation.
-    pub(super) fn is_due(&self) -> bool {
-        let step = self.step + 1;
+    /// Whether steps remain after `ahead` more, as far as it is known.
+    pub(super) fn is_running_after(&self, ahead: u64) -> bool {
+        self.outcome.is_none() && self.step + ahead < self.steps()
+    }
+    /// Whether the step after `ahead` more is followed by an evaluation.
+    pub(super) fn is_due(&self, ahead: u64) -> bool {
+        let step = self.step + ahead + 1;
         self.eval_every() > 0 && step.is_multiple_of(self.eval_every()) || step == self.steps()
     }
 
-    fn counts_gradients(&self) -> bool {
+    pub(super) fn counts_gradients(&self) -> bool {
         self.run.recipe.train.text("probe") == "gradients"
     }
     /// Whether the gradients of the step just done are counted.
@@ -120,9 +124,9 @@ impl Member {
         push(&mut self.curves, &self.sets[set], self.step, value);
     }
 
-    /// The learning rate of the next step, and the optimizer's host scalars of it in `out`.
-    pub(super) fn scalars(&self, out: &mut Vec<f64>) -> f64 {
-        self.host.scalars(self.optimizer_steps, self.step + 1, out)
+    /// The learning rate of the step after `ahead` more, and the optimizer's host scalars of it in `out`.
+    pub(super) fn scalars(&self, ahead: u64, out: &mut Vec<f64>) -> f64 {
+        self.host.scalars(self.optimizer_steps, self.step + ahead + 1, out)
     }
 
     /// Takes a step's results.

@@ -14,8 +14,8 @@ pub use elementwise::{
 };
 pub use matmul::{Begin, TileEdge, matmul, matmul_in_tiles};
 pub use rows::{
-    EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_dparams,
-    layer_norm_dx, mean, row_sum, sum_squares,
+    EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, keep, layer_norm,
+    layer_norm_dparams, layer_norm_dx, mean, row_sum, sum_squares,
 };
 
 use super::arguments::Arguments;
