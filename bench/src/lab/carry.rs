@@ -79,6 +79,8 @@ pub struct Outcome {
     pub reused: usize,
     /// What was trained here.
     pub throughput: Throughput,
+    /// Where each planned run is kept.
+    pub keys: BTreeMap<RunId, Key>,
 }
 
 /// The sizes of runs, from the smallest to the largest.
@@ -199,6 +201,7 @@ pub fn carry_out(
             break;
         }
     }
+    outcome.keys = keys;
     outcome
 }
 
