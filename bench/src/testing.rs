@@ -291,6 +291,7 @@ pub(crate) fn suite_of(name: &str, plan: impl Staged + 'static) -> Suite {
         draw: Vec::new(),
         claims,
         rankings: Vec::new(),
+        fits: Vec::new(),
         plan: Box::new(plan),
     }
 }
