@@ -113,9 +113,13 @@ pub trait Replay {
     fn write(&mut self, place: Place, r: usize, values: &[f32]) -> Result<(), DeviceError>;
 }
 
+/// Rows of a micro-batch on a CPU, at least: few enough for the nearer caches, and enough for a product's tiles.
+const MICRO_BATCH_ROWS: usize = 512;
+
 impl Device for Cpu {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
-        Ok(Box::new(Session::new(Arc::clone(program), *self)))
+        let program = program.in_micro_batches_of(MICRO_BATCH_ROWS);
+        Ok(Box::new(Session::new(Arc::new(program), *self)))
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {
         Ops::sum_squares(self, x)

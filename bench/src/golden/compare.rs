@@ -1,7 +1,9 @@
 //! What differs from golden, and of which kind it is.
 
+use crate::drawing::Drawing;
 use crate::results::{CellResult, ClaimResult, RunResult, SuiteResult, place};
 use crate::table::{self, number};
+use preheat_suites::claims::ranking::Ranked;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -172,6 +174,16 @@ pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Differenc
         ("runs", only(&golden.runs, &here.runs, run_key), only(&here.runs, &golden.runs, run_key)),
         ("cells", only(&golden.cells, &here.cells, cell_key), only(&here.cells, &golden.cells, cell_key)),
         ("claims", only(&golden.claims, &here.claims, claim_key), only(&here.claims, &golden.claims, claim_key)),
+        (
+            "rankings",
+            only(&golden.rankings, &here.rankings, ranking_key),
+            only(&here.rankings, &golden.rankings, ranking_key),
+        ),
+        (
+            "drawings",
+            only(&golden.drawings, &here.drawings, drawing_key),
+            only(&here.drawings, &golden.drawings, drawing_key),
+        ),
     ];
     let differ = lists.into_iter().filter(|(_, a, b)| !(a.is_empty() && b.is_empty()));
     differ
@@ -182,7 +194,10 @@ pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Differenc
 fn derived(golden: &SuiteResult, here: &SuiteResult) -> Vec<String> {
     let cells = pairs(&golden.cells, &here.cells, cell_key).filter(|(a, b)| a != b).map(|(_, b)| cell_key(b));
     let claims = pairs(&golden.claims, &here.claims, claim_key).filter(|(a, b)| a != b).map(|(_, b)| claim_key(b));
-    let mut first: Vec<String> = cells.chain(claims).take(NAMED).collect();
+    let rankings = pairs(&golden.rankings, &here.rankings, ranking_key).filter(|(a, b)| a != b).map(|(_, b)| b);
+    let drawings = pairs(&golden.drawings, &here.drawings, drawing_key).filter(|(a, b)| a != b).map(|(_, b)| b);
+    let others = rankings.map(ranking_key).chain(drawings.map(drawing_key));
+    let mut first: Vec<String> = cells.chain(claims).chain(others).take(NAMED).collect();
     if first.is_empty() {
         first.push("the header or the order".into());
     }
@@ -195,6 +210,14 @@ fn run_key(run: &RunResult) -> String {
 
 pub(super) fn cell_key(cell: &CellResult) -> String {
     place(&cell.experiment, &cell.arm, &cell.axes)
+}
+
+fn ranking_key(ranked: &Ranked) -> String {
+    format!("ranking {}", ranked.id)
+}
+
+fn drawing_key(drawing: &Drawing) -> String {
+    format!("drawing of {}", drawing.experiment)
 }
 
 fn claim_key(claim: &ClaimResult) -> String {

@@ -127,6 +127,24 @@ impl Ops<f32> for Cpu {
     fn column_sum(&self, width: usize, x: &[f32], out: &mut [f32]) {
         reduce::column_sum(self.simd, width, x, out);
     }
+    fn column_sum_rows(&self, width: usize, x: &[f32], first: bool, partial: &mut [f32]) {
+        reduce::column_sum_rows(self.simd, width, x, first, partial);
+    }
+    fn layer_norm_dparams_rows(
+        &self,
+        width: usize,
+        x: &[f32],
+        mean: &[f32],
+        rstd: &[f32],
+        dy: &[f32],
+        first: bool,
+        partial: &mut [f32],
+    ) {
+        norm::layer_norm_dparams_rows(self.simd, width, x, mean, rstd, dy, first, partial);
+    }
+    fn fold_columns(&self, width: usize, partial: &[f32], out: &mut [f32]) {
+        reduce::fold_columns(self.simd, width, partial, out);
+    }
     fn cross_entropy(
         &self,
         shape: &CrossEntropy,

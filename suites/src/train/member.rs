@@ -2,7 +2,8 @@
 
 use super::digest::Digest;
 use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
-use super::{STALL_MARGIN, checkpoint, probe};
+use super::{STALL_MARGIN, checkpoint, probe, spaced};
+use crate::models::MODELS;
 use crate::optimizers::{OPTIMIZERS, Optimizer};
 use crate::record::{Measured, Outcome, Point};
 use crate::registry::{Invalid, build};
@@ -41,6 +42,8 @@ pub(super) struct Member {
     pub(super) optimizer_steps: u64,
     /// Curves of the task's named validation sets.
     pub(super) sets: Vec<String>,
+    /// Steps that the probe `isoflop` evaluates after; none without it.
+    spaced: Vec<u64>,
     pub(super) outcome: Option<Outcome>,
     pub(super) curves: BTreeMap<String, Vec<Point>>,
     pub(super) metrics: BTreeMap<String, f64>,
@@ -54,6 +57,7 @@ impl Member {
         Ok(Self {
             host: Self::host(run)?,
             run: run.clone(),
+            spaced: spaced::of(&run.recipe.train),
             sets: task.named_sets().iter().map(|set| set_curve(set.name)).collect(),
             task,
             step: 0,
@@ -93,7 +97,8 @@ impl Member {
     /// Whether the step after `ahead` more is followed by an evaluation.
     pub(super) fn is_due(&self, ahead: u64) -> bool {
         let step = self.step + ahead + 1;
-        self.eval_every() > 0 && step.is_multiple_of(self.eval_every()) || step == self.steps()
+        let regular = self.eval_every() > 0 && step.is_multiple_of(self.eval_every());
+        regular || step == self.steps() || self.spaced.contains(&step)
     }
 
     pub(super) fn counts_gradients(&self) -> bool {
@@ -107,8 +112,8 @@ impl Member {
     /// Room for every point, so that a step allocates nothing.
     pub(super) fn prepare_curves(&mut self) {
         let steps = self.steps() as usize;
-        // Multiples of `eval_every`, the last step, the start.
-        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2;
+        // Multiples of `eval_every`, the last step, the start; spaced steps.
+        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2 + self.spaced.len();
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
         let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
         let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
@@ -190,6 +195,13 @@ impl Member {
         }
         if self.counts_gradients() {
             self.metrics.extend(probe::small_gradients(&self.curves));
+        }
+        if !self.spaced.is_empty() {
+            let (vocab, seq) = (self.task.vocab(), self.task.seq());
+            let model = build("model", MODELS, &self.run.recipe.model).expect("the run was built");
+            self.metrics.extend(spaced::sizes(&*model, vocab, seq));
+            let a_step = self.run.recipe.train.size("batch") * seq;
+            self.metrics.extend(spaced::losses(&self.curves["val_loss"], &self.spaced, a_step as u64));
         }
     }
 
