@@ -28,6 +28,9 @@ const ALGORITHM_TILE: c_int = 1;
 const ALGORITHM_SPLIT: c_int = 2;
 const ALGORITHM_STAGES: c_int = 6;
 
+/// Sums and products in f32, tensor cores left to the library: what is taken where a mode has no algorithm for a shape.
+const COMPUTE_F32: c_int = 68;
+
 /// The compute type that a mode asks for.
 const fn compute(mode: MathMode) -> c_int {
     match mode {
@@ -105,7 +108,14 @@ impl Handles {
     }
 
     fn strided(&self, gemm: &Gemm, count: usize) -> Result<(Prepared, String), CudaError> {
-        let (desc, mut layouts) = (self.description(gemm)?, [ptr::null_mut(); 4]);
+        self.strided_as(gemm, count, compute(self.mode)).or_else(|_| {
+            let (prepared, words) = self.strided_as(gemm, count, COMPUTE_F32)?;
+            Ok((prepared, words + ", in f32: the mode has none"))
+        })
+    }
+
+    fn strided_as(&self, gemm: &Gemm, count: usize, compute: c_int) -> Result<(Prepared, String), CudaError> {
+        let (desc, mut layouts) = (self.description(gemm, compute)?, [ptr::null_mut(); 4]);
         let c = gemm.c.unwrap_or(gemm.d);
         let shapes =
             [(&gemm.a, gemm.m, gemm.k), (&gemm.b, gemm.k, gemm.n), (&c, gemm.m, gemm.n), (&gemm.d, gemm.m, gemm.n)];
@@ -136,11 +146,11 @@ impl Handles {
         }
     }
 
-    fn description(&self, gemm: &Gemm) -> Result<Opaque, CudaError> {
+    fn description(&self, gemm: &Gemm, compute: c_int) -> Result<Opaque, CudaError> {
         let (create, _, set) = self.blas.lt.desc;
         let mut desc = ptr::null_mut();
         // SAFETY: an out-parameter that lives.
-        self.blas.said("cublasLtMatmulDescCreate", unsafe { create(&raw mut desc, compute(self.mode), R_32F) })?;
+        self.blas.said("cublasLtMatmulDescCreate", unsafe { create(&raw mut desc, compute, R_32F) })?;
         let put = |attribute, value| self.set(set, desc, attribute, value);
         let transposed = |matrix: &Matrix| i64::from(matrix.transposed);
         let mut all = vec![(DESC_TRANS_A, int32(transposed(&gemm.a))), (DESC_TRANS_B, int32(transposed(&gemm.b)))];

@@ -4,6 +4,7 @@
 use crate::emulator::{Emulator, Order};
 use crate::model::{Model, Shape, on_cpu};
 use crate::products::multiply;
+use crate::session::PRE_LN;
 use preheat_kernels::cuda::gemm::{Batch, Gemm};
 use preheat_kernels::cuda::{CudaError, CudaSession, DeviceAddress, Exec, Sources};
 use preheat_kernels::ops::Activation;
@@ -57,21 +58,6 @@ impl Exec for Multiplying {
     }
 }
 
-const MODEL: Shape = Shape {
-    runs: 1,
-    batch: 2,
-    seq: 5,
-    heads: 2,
-    head_dim: 6,
-    vocab: 11,
-    pre_ln: true,
-    causal: true,
-    activation: Activation::GeluTanh,
-    dropout: 0.25,
-    smoothing: 0.1,
-    clip: Some(0.5),
-};
-
 fn fast(model: &Model, round: fn(f32) -> f32) -> CudaSession<Multiplying> {
     let kernels = Emulator::new(&Sources::of(&model.program), Order::Shuffled).unwrap_or_else(|e| panic!("{e}"));
     let exec = Multiplying { kernels, round, products: [0; 2] };
@@ -116,10 +102,10 @@ fn after(shape: Shape, seeds: &[u64], steps: u32, round: fn(f32) -> f32) -> (f32
 tests! {
     steps_in_f32_are_the_cpus_but_for_rounding {
         let shapes = [
-            (MODEL, vec![5]),
-            (Shape { runs: 3, ..MODEL }, vec![5, 9, 12]),
-            (Shape { runs: 2, causal: false, heads: 3, head_dim: 4, seq: 7, ..MODEL }, vec![4, 8]),
-            (Shape { batch: 1, heads: 1, head_dim: 8, seq: 33, pre_ln: false, activation: Activation::Relu, ..MODEL }, vec![6]),
+            (PRE_LN, vec![5]),
+            (Shape { runs: 3, ..PRE_LN }, vec![5, 9, 12]),
+            (Shape { runs: 2, causal: false, heads: 3, head_dim: 4, seq: 7, ..PRE_LN }, vec![4, 8]),
+            (Shape { batch: 1, heads: 1, head_dim: 8, seq: 33, pre_ln: false, activation: Activation::Relu, ..PRE_LN }, vec![6]),
         ];
         for (shape, seeds) in shapes {
             let (worst, products) = after(shape, &seeds, 2, |x| x);
@@ -131,13 +117,13 @@ tests! {
         }
     }
     rounded_inputs_are_near_and_not_nearer {
-        let exact = after(MODEL, &[5], 1, |x| x).0;
-        let (worst, _) = after(MODEL, &[5], 1, crude);
+        let exact = after(PRE_LN, &[5], 1, |x| x).0;
+        let (worst, _) = after(PRE_LN, &[5], 1, crude);
         assert!(worst > 10.0 * exact && worst.is_finite(), "{worst:e} {exact:e}");
     }
     an_idle_run_keeps_what_is_its_own {
         let seeds = [5, 9, 12];
-        let model = Model::new(Shape { runs: 3, ..MODEL });
+        let model = Model::new(Shape { runs: 3, ..PRE_LN });
         let mut cuda = fast(&model, |x| x);
         for (r, &seed) in seeds.iter().enumerate() {
             model.begin(&mut cuda, r, seed);

@@ -7,7 +7,7 @@ use preheat_kernels::cuda::{CudaSession, Sources, device_bytes};
 use preheat_kernels::ops::Activation;
 use std::sync::Arc;
 
-const PRE_LN: Shape = Shape {
+pub(crate) const PRE_LN: Shape = Shape {
     runs: 1,
     batch: 2,
     seq: 5,

@@ -301,12 +301,18 @@ fn a_product_without_an_algorithm_and_a_device_without_cublas_say_so() {
         return;
     };
     let live = [count(LIVE), fake(LT, "fake_blas", 0)];
-    let (mut exec, _) = multiplying(&folders, MathMode::Bf16, true);
+    let (mut exec, algorithms) = multiplying(&folders, MathMode::Bf16, true);
     let at = exec.alloc(4096).expect("memory");
     let work = [Work::Product(gemm(at, Batch::Strided(1), false))];
     fake(LT, "fake_refuse", 1);
     // SAFETY: straw.
     let refused = unsafe { exec.replay(1, &work) }.unwrap_err().to_string();
+    fake(LT, "fake_refuse", 2);
+    // SAFETY: straw.
+    unsafe { exec.replay(2, &work) }.expect("plain f32 takes its place");
+    let words: Vec<String> = algorithms.lock().unwrap().iter().cloned().collect();
+    assert_eq!(words.len(), 1);
+    assert!(words[0].ends_with("split 62, in f32: the mode has none"), "{words:?}");
     fake(LT, "fake_refuse", 0);
     assert_eq!(refused, "cublasLtMatmulAlgoGetHeuristic: CUBLAS_STATUS_NOT_SUPPORTED");
     // SAFETY: straw.
