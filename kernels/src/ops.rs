@@ -134,6 +134,50 @@ pub trait Ops<T: Real>: Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 
+    /// c = start + A·B (+ residual) as [`Self::matmul`], and y = f(c). With `spare` nothing reads c but this device's
+    /// [`Self::matmul_activation_backward`]: it may hold what that one needs instead.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn matmul_activation(
+        &self,
+        mm: &MatMul,
+        a: &[T],
+        b: &[T],
+        start: Start<'_, T>,
+        residual: Option<&[T]>,
+        f: Activation,
+        spare: bool,
+        c: &mut [T],
+        y: &mut [T],
+    ) {
+        let _ = spare;
+        self.matmul(mm, a, b, start, residual, c);
+        self.activation(f, c, y);
+    }
+    /// dx = f'(x)·(A·B), where with `spare` x is what [`Self::matmul_activation`] left. `dy` has room for A·B; what it
+    /// holds afterwards is not said.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn matmul_activation_backward(
+        &self,
+        mm: &MatMul,
+        a: &[T],
+        b: &[T],
+        f: Activation,
+        spare: bool,
+        x: &[T],
+        dy: &mut [T],
+        dx: &mut [T],
+    ) {
+        let _ = spare;
+        self.matmul(mm, a, b, Start::Zero, None, dy);
+        self.activation_backward(f, x, dy, dx);
+    }
+
+    /// c = A·B as [`Self::matmul`], and the column sums of B, whose rows lie side by side, as [`Self::column_sum`].
+    fn matmul_column_sum(&self, mm: &MatMul, a: &[T], b: &[T], c: &mut [T], sums: &mut [T]) {
+        self.matmul(mm, a, b, Start::Zero, None, c);
+        self.column_sum(mm.n, b, sums);
+    }
+
     /// y = γ·(x − mean)·rstd + β over rows of `width`; keeps mean \[rows\] and rstd \[rows\].
     #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
     fn layer_norm(
@@ -172,6 +216,25 @@ pub trait Ops<T: Real>: Send + Sync {
         dgamma: &mut [T],
         dbeta: &mut [T],
     );
+
+    /// [`Self::layer_norm_dx`] and [`Self::layer_norm_dparams`].
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn layer_norm_backward(
+        &self,
+        width: usize,
+        x: &[T],
+        gamma: &[T],
+        mean: &[T],
+        rstd: &[T],
+        dy: &[T],
+        add: Option<&[T]>,
+        dx: &mut [T],
+        dgamma: &mut [T],
+        dbeta: &mut [T],
+    ) {
+        self.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta);
+        self.layer_norm_dx(width, x, gamma, mean, rstd, dy, add, dx);
+    }
 
     /// out \[N,C\] and probabilities \[B,H,T,T\] from qkv \[N,3C\] (queries, keys, values side by side).
     /// Masked probabilities are left untouched and never read.

@@ -54,6 +54,54 @@ impl Ops<f32> for Cpu {
     ) {
         gemm::matmul(self.simd, mm, a, b, start, residual, c);
     }
+    fn matmul_activation(
+        &self,
+        mm: &MatMul,
+        a: &[f32],
+        b: &[f32],
+        start: Start<'_, f32>,
+        residual: Option<&[f32]>,
+        f: Activation,
+        spare: bool,
+        c: &mut [f32],
+        y: &mut [f32],
+    ) {
+        if self.simd == Simd::Scalar {
+            self.matmul(mm, a, b, start, residual, c);
+            return self.activation(f, c, y);
+        }
+        let slopes = spare && activation::has_slopes(f);
+        let mut then = activation::Activate { simd: self.simd, f, slopes, stride: mm.ldc, y };
+        gemm::matmul_then(self.simd, mm, a, b, start, residual, c, &mut then);
+    }
+    fn matmul_activation_backward(
+        &self,
+        mm: &MatMul,
+        a: &[f32],
+        b: &[f32],
+        f: Activation,
+        spare: bool,
+        x: &[f32],
+        dy: &mut [f32],
+        dx: &mut [f32],
+    ) {
+        if self.simd != Simd::Scalar && spare && activation::has_slopes(f) {
+            return gemm::matmul_times(self.simd, mm, a, b, x, dx);
+        }
+        self.matmul(mm, a, b, Start::Zero, None, dy);
+        self.activation_backward(f, x, dy, dx);
+    }
+    fn matmul_column_sum(&self, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], sums: &mut [f32]) {
+        if self.simd == Simd::Scalar || mm.m == 0 || mm.n == 0 {
+            self.matmul(mm, a, b, Start::Zero, None, c);
+            return self.column_sum(mm.n, b, sums);
+        }
+        reduce::with_partial(|partial| {
+            let x = &b[..mm.k * mm.n];
+            let mut then = reduce::ColumnSums { simd: self.simd, x, width: mm.n, partial, sums };
+            gemm::matmul_then(self.simd, mm, a, b, Start::Zero, None, c, &mut then);
+        });
+    }
     fn layer_norm(
         &self,
         width: usize,
@@ -91,6 +139,21 @@ impl Ops<f32> for Cpu {
         dbeta: &mut [f32],
     ) {
         norm::layer_norm_dparams(self.simd, width, x, mean, rstd, dy, dgamma, dbeta);
+    }
+    fn layer_norm_backward(
+        &self,
+        width: usize,
+        x: &[f32],
+        gamma: &[f32],
+        mean: &[f32],
+        rstd: &[f32],
+        dy: &[f32],
+        add: Option<&[f32]>,
+        dx: &mut [f32],
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) {
+        norm::layer_norm_backward(self.simd, width, x, gamma, mean, rstd, dy, add, dx, dgamma, dbeta);
     }
     fn attention(&self, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
         match self.simd {

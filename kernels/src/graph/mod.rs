@@ -9,12 +9,14 @@
 
 mod backward;
 mod build;
+mod join;
 mod node;
 mod optimizer;
 mod plan;
 mod session;
 
 pub use backward::Gradients;
+pub(crate) use join::Join;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};
 pub use plan::{EntryId, Program};

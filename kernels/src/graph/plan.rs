@@ -1,5 +1,6 @@
 //! Memory is planned once: one arena, tensors of an entry that are never alive together share space.
 
+use super::join::{Join, joins};
 use super::{Graph, Node, Op, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -33,6 +34,8 @@ pub(crate) struct Step {
     pub(crate) outputs: Vec<Slot>,
     /// Floating point operations of its matrix products for one run.
     pub(crate) gemm_flops: u64,
+    /// What this step and the next one are together; the plan holds whether they are carried out so or one by one.
+    pub(crate) join: Option<Join>,
 }
 
 #[derive(Debug)]
@@ -222,12 +225,15 @@ impl Program {
         for root in roots {
             last_use.insert(*root, usize::MAX);
         }
+        let joins = joins(&self.graph, &picked, roots);
         let mut space = Space::new(base);
         let mut placed: BTreeMap<TensorId, Slot> = BTreeMap::new();
         let mut steps = Vec::new();
         for (at, &index) in picked.iter().enumerate() {
             let node = self.graph.nodes[index].clone();
-            for id in &node.outputs {
+            // The outputs of a join lie clear of all that either half reads.
+            let last = at + usize::from(joins[at].is_some());
+            for id in picked[at..=last].iter().flat_map(|index| &self.graph.nodes[*index].outputs) {
                 if self.graph.tensor(*id).role == Role::Value && !placed.contains_key(id) {
                     let stride = padded(self.graph.tensor(*id).len());
                     let offset = space.take(stride * self.runs);
@@ -243,6 +249,7 @@ impl Program {
                 inputs: node.inputs.iter().map(find).collect(),
                 outputs: node.outputs.iter().map(find).collect(),
                 gemm_flops: node.gemm_flops(&self.graph),
+                join: joins[at],
             });
             for id in node.inputs.iter().chain(&node.outputs) {
                 if last_use[id] == at

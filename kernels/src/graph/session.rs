@@ -1,7 +1,7 @@
 //! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
 
 use super::plan::{Slot, Step};
-use super::{EntryId, Op, Program, ScalarSource, TensorId};
+use super::{EntryId, Join, Op, Program, ScalarSource, TensorId};
 use crate::aligned::Aligned;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
@@ -128,13 +128,48 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
     /// products, for one run.
     pub fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) {
         let program = Arc::clone(&self.program);
-        for step in &program.entries[entry.0].steps {
+        let mut steps = program.entries[entry.0].steps.iter();
+        while let Some(step) = steps.next() {
+            let joined = step.join.and_then(|join| Some((join, steps.next()?)));
             for r in 0..program.runs {
-                if self.active[r] {
-                    self.execute(step, r);
-                    done(step.op.name(), step.gemm_flops);
+                match joined {
+                    _ if !self.active[r] => {}
+                    Some((join, next)) => {
+                        self.execute_joined(join, step, next, r);
+                        done(join.name(), step.gemm_flops);
+                    }
+                    None => {
+                        self.execute(step, r);
+                        done(step.op.name(), step.gemm_flops);
+                    }
                 }
             }
+        }
+    }
+
+    fn execute_joined(&mut self, join: Join, step: &Step, next: &Step, r: usize) {
+        let (base, tokens) = (self.arena.as_mut_ptr(), self.tokens.as_ptr());
+        let [o, next_o] = [step, next].map(|step| Operands { base, tokens, step, r });
+        match (join, &next.op) {
+            (Join::Activation { spare }, Op::Activation(f)) => {
+                let Linear { mm, a, b, start, residual } = linear(&o);
+                self.ops.matmul_activation(&mm, a, b, start, residual, *f, spare, o.output(0), next_o.output(0));
+            }
+            (Join::ActivationBackward { spare }, Op::ActivationBackward(f)) => {
+                let (mm, dy, dx) = (linear_dx(&o), o.output(0), next_o.output(0));
+                self.ops.matmul_activation_backward(&mm, o.input(0), o.input(1), *f, spare, next_o.input(0), dy, dx);
+            }
+            (Join::ColumnSum, _) => {
+                let mm = MatMul::tn(o.width(0), o.width(1), step.inputs[0].len / o.width(0));
+                self.ops.matmul_column_sum(&mm, o.input(0), o.input(1), o.output(0), next_o.output(0));
+            }
+            (Join::LayerNormBackward, Op::LayerNormDx { add }) => {
+                let [x, gamma, mean, rstd, dy] = [0, 1, 2, 3, 4].map(|i| next_o.input(i));
+                let (add, dx, width) = (add.then(|| next_o.input(5)), next_o.output(0), o.width(0));
+                let (dgamma, dbeta) = (o.output(0), o.output(1));
+                self.ops.layer_norm_backward(width, x, gamma, mean, rstd, dy, add, dx, dgamma, dbeta);
+            }
+            _ => unreachable!("no join of {} and {}", step.op.name(), next.op.name()),
         }
     }
 
@@ -306,6 +341,28 @@ fn entropy_shape<T: Real>(o: &Operands<'_, T>, smoothing: f64) -> CrossEntropy {
     CrossEntropy { rows: o.step.inputs[0].len / vocab, vocab, smoothing }
 }
 
+/// A linear layer's product without its output.
+struct Linear<'s, T> {
+    mm: MatMul,
+    a: &'s [T],
+    b: &'s [T],
+    start: Start<'s, T>,
+    residual: Option<&'s [T]>,
+}
+
+fn linear<'s, T: Real>(o: &Operands<'s, T>) -> Linear<'s, T> {
+    let Op::Linear { bias, residual } = o.step.op else { unreachable!("not a linear layer") };
+    let (a, b) = (o.input(0), o.input(1));
+    let mm = MatMul::nn(a.len() / o.width(0), o.step.outputs[0].width, o.width(0));
+    let start = if bias { Start::Bias(o.input(2)) } else { Start::Zero };
+    Linear { mm, a, b, start, residual: residual.then(|| o.input(2 + usize::from(bias))) }
+}
+
+/// The product that gives the gradient to a linear layer's input.
+fn linear_dx<T: Real>(o: &Operands<'_, T>) -> MatMul {
+    MatMul::nt(o.step.inputs[0].len / o.width(0), o.step.outputs[0].width, o.width(0))
+}
+
 /// The products of a linear layer, forward and backward.
 fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let (a, b, c) = (o.input(0), o.input(1), o.output(0));
@@ -313,12 +370,11 @@ fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let rows = a.len() / first;
     let added = |present: bool| present.then(|| o.input(2));
     match &o.step.op {
-        Op::Linear { bias, residual } => {
-            let start = if *bias { Start::Bias(o.input(2)) } else { Start::Zero };
-            let residual = residual.then(|| o.input(2 + usize::from(*bias)));
-            ops.matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
+        Op::Linear { .. } => {
+            let Linear { mm, start, residual, .. } = linear(o);
+            ops.matmul(&mm, a, b, start, residual, c);
         }
-        Op::LinearDx { add } => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
+        Op::LinearDx { add } => ops.matmul(&linear_dx(o), a, b, Start::Zero, added(*add), c),
         Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, Start::Zero, None, c),
         Op::LinearTied => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
         Op::LinearTiedDx { add } => ops.matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),
