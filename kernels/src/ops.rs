@@ -4,6 +4,7 @@
 //! once, when a graph is built.
 
 use crate::real::Real;
+use crate::reference::{self, LANES, fold_lanes};
 use crate::update::UpdateExpr;
 
 /// Which terms of the inner dimension belong to output row `i`. Masked terms are not terms.
@@ -172,12 +173,6 @@ pub trait Ops<T: Real>: Send + Sync {
         self.activation_backward(f, x, dy, dx);
     }
 
-    /// c = A·B as [`Self::matmul`], and the column sums of B, whose rows lie side by side, as [`Self::column_sum`].
-    fn matmul_column_sum(&self, mm: &MatMul, a: &[T], b: &[T], c: &mut [T], sums: &mut [T]) {
-        self.matmul(mm, a, b, Start::Zero, None, c);
-        self.column_sum(mm.n, b, sums);
-    }
-
     /// y = γ·(x − mean)·rstd + β over rows of `width`; keeps mean \[rows\] and rstd \[rows\].
     #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
     fn layer_norm(
@@ -217,25 +212,6 @@ pub trait Ops<T: Real>: Send + Sync {
         dbeta: &mut [T],
     );
 
-    /// [`Self::layer_norm_dx`] and [`Self::layer_norm_dparams`].
-    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-    fn layer_norm_backward(
-        &self,
-        width: usize,
-        x: &[T],
-        gamma: &[T],
-        mean: &[T],
-        rstd: &[T],
-        dy: &[T],
-        add: Option<&[T]>,
-        dx: &mut [T],
-        dgamma: &mut [T],
-        dbeta: &mut [T],
-    ) {
-        self.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta);
-        self.layer_norm_dx(width, x, gamma, mean, rstd, dy, add, dx);
-    }
-
     /// out \[N,C\] and probabilities \[B,H,T,T\] from qkv \[N,3C\] (queries, keys, values side by side).
     /// Masked probabilities are left untouched and never read.
     fn attention(&self, shape: &Attention, qkv: &[T], out: &mut [T], probs: &mut [T]);
@@ -261,6 +237,35 @@ pub trait Ops<T: Real>: Send + Sync {
     fn embedding_backward(&self, width: usize, tokens: &[u32], dx: &[T], dtable: &mut [T]);
     /// out\[j\] = Σ_i x\[i,j\] by the column rule (32 strided partial rows, then the tree).
     fn column_sum(&self, width: usize, x: &[T], out: &mut [T]);
+
+    /// Adds rows to the 32 partial rows \[32, width\] of a [`Self::column_sum`], from zero where they are the `first`.
+    /// The rows before were a multiple of 32.
+    fn column_sum_rows(&self, width: usize, x: &[T], first: bool, partial: &mut [T]) {
+        reference::add_columns(width, x.len() / width, |at, _, acc| acc + x[at], first, partial);
+    }
+    /// The same for [`Self::layer_norm_dparams`]; `partial` is \[2, 32, width\], γ's before β's.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn layer_norm_dparams_rows(
+        &self,
+        width: usize,
+        x: &[T],
+        mean: &[T],
+        rstd: &[T],
+        dy: &[T],
+        first: bool,
+        partial: &mut [T],
+    ) {
+        let (gamma, beta) = partial.split_at_mut(LANES * width);
+        let term = |at: usize, row: usize, acc: T| dy[at].mul_add((x[at] - mean[row]) * rstd[row], acc);
+        reference::add_columns(width, mean.len(), term, first, gamma);
+        reference::add_columns(width, mean.len(), |at, _, acc| acc + dy[at], first, beta);
+    }
+    /// The column sums \[width\] that the partial rows add up to, by the tree.
+    fn fold_columns(&self, width: usize, partial: &[T], out: &mut [T]) {
+        for (j, sum) in out.iter_mut().enumerate() {
+            *sum = fold_lanes(std::array::from_fn(|lane| partial[lane * width + j]));
+        }
+    }
 
     /// losses \[N\] in nats and the log-sum-exp \[N\].
     fn cross_entropy(&self, shape: &CrossEntropy, logits: &[T], targets: &[u32], losses: &mut [T], lse: &mut [T]);

@@ -91,17 +91,6 @@ impl Ops<f32> for Cpu {
         self.matmul(mm, a, b, Start::Zero, None, dy);
         self.activation_backward(f, x, dy, dx);
     }
-    fn matmul_column_sum(&self, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], sums: &mut [f32]) {
-        if self.simd == Simd::Scalar || mm.m == 0 || mm.n == 0 {
-            self.matmul(mm, a, b, Start::Zero, None, c);
-            return self.column_sum(mm.n, b, sums);
-        }
-        reduce::with_partial(|partial| {
-            let x = &b[..mm.k * mm.n];
-            let mut then = reduce::ColumnSums { simd: self.simd, x, width: mm.n, partial, sums };
-            gemm::matmul_then(self.simd, mm, a, b, Start::Zero, None, c, &mut then);
-        });
-    }
     fn layer_norm(
         &self,
         width: usize,
@@ -140,21 +129,6 @@ impl Ops<f32> for Cpu {
     ) {
         norm::layer_norm_dparams(self.simd, width, x, mean, rstd, dy, dgamma, dbeta);
     }
-    fn layer_norm_backward(
-        &self,
-        width: usize,
-        x: &[f32],
-        gamma: &[f32],
-        mean: &[f32],
-        rstd: &[f32],
-        dy: &[f32],
-        add: Option<&[f32]>,
-        dx: &mut [f32],
-        dgamma: &mut [f32],
-        dbeta: &mut [f32],
-    ) {
-        norm::layer_norm_backward(self.simd, width, x, gamma, mean, rstd, dy, add, dx, dgamma, dbeta);
-    }
     fn attention(&self, shape: &Attention, qkv: &[f32], out: &mut [f32], probs: &mut [f32]) {
         match self.simd {
             Simd::Scalar => Reference.attention(shape, qkv, out, probs),
@@ -189,6 +163,24 @@ impl Ops<f32> for Cpu {
     }
     fn column_sum(&self, width: usize, x: &[f32], out: &mut [f32]) {
         reduce::column_sum(self.simd, width, x, out);
+    }
+    fn column_sum_rows(&self, width: usize, x: &[f32], first: bool, partial: &mut [f32]) {
+        reduce::column_sum_rows(self.simd, width, x, first, partial);
+    }
+    fn layer_norm_dparams_rows(
+        &self,
+        width: usize,
+        x: &[f32],
+        mean: &[f32],
+        rstd: &[f32],
+        dy: &[f32],
+        first: bool,
+        partial: &mut [f32],
+    ) {
+        norm::layer_norm_dparams_rows(self.simd, width, x, mean, rstd, dy, first, partial);
+    }
+    fn fold_columns(&self, width: usize, partial: &[f32], out: &mut [f32]) {
+        reduce::fold_columns(self.simd, width, partial, out);
     }
     fn cross_entropy(
         &self,

@@ -2,12 +2,11 @@
 
 #![expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 
-use super::Simd;
-use super::reduce::{ColumnTerms, MOST_COLUMNS, add_rows, clear, columns, fold, sum_of, with_partial};
-use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
+use super::reduce::{ColumnTerms, columns, columns_rows, sum_of};
+use super::simd::{Isa, Span, dispatch, each_lane, each_vector};
 use super::softmax::{SHORT, short_row};
 use crate::ops::Ops;
-use crate::reference::Reference;
+use crate::reference::{LANES, Reference};
 
 dispatch!(pub(super) fn layer_norm(
         width: usize, eps: f64, x: &[f32], gamma: &[f32], beta: &[f32],
@@ -21,6 +20,10 @@ dispatch!(pub(super) fn layer_norm_dparams(
         width: usize, x: &[f32], mean: &[f32], rstd: &[f32], dy: &[f32],
         dgamma: &mut [f32], dbeta: &mut [f32],
     ) = layer_norm_dparams_of, scalar Reference.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta));
+dispatch!(pub(super) fn layer_norm_dparams_rows(
+        width: usize, x: &[f32], mean: &[f32], rstd: &[f32], dy: &[f32], first: bool, partial: &mut [f32],
+    ) = layer_norm_dparams_rows_of,
+    scalar Reference.layer_norm_dparams_rows(width, x, mean, rstd, dy, first, partial));
 
 #[inline(always)]
 fn layer_norm_of<S: Isa>(
@@ -223,58 +226,17 @@ fn layer_norm_dparams_of<S: Isa>(
     columns(s, width, x.len() / width, &Gradients { width, x, mean, rstd, dy }, [dgamma, dbeta]);
 }
 
-/// Rows that both halves of [`layer_norm_backward`] go over while they are near.
-const ROWS: usize = 64;
-
-/// dx, dγ and dβ in one pass.
-#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(super) fn layer_norm_backward(
-    simd: Simd,
-    width: usize,
-    x: &[f32],
-    gamma: &[f32],
-    mean: &[f32],
-    rstd: &[f32],
-    dy: &[f32],
-    add: Option<&[f32]>,
-    dx: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    if simd == Simd::Scalar || width > MOST_COLUMNS {
-        layer_norm_dparams(simd, width, x, mean, rstd, dy, dgamma, dbeta);
-        return layer_norm_dx(simd, width, x, gamma, mean, rstd, dy, add, dx);
-    }
-    let rows = x.len() / width;
-    with_partial(|partial| {
-        let partial = clear(partial, 2, width);
-        for first in (0..rows).step_by(ROWS) {
-            let rows = first..rows.min(first + ROWS);
-            let part = first * width..rows.end * width;
-            let (mean, rstd) = (&mean[rows.clone()], &rstd[rows.clone()]);
-            let (x, dy, add) = (&x[part.clone()], &dy[part.clone()], add.map(|add| &add[part.clone()]));
-            layer_norm_dx(simd, width, x, gamma, mean, rstd, dy, add, &mut dx[part]);
-            add_gradients(simd, width, x, mean, rstd, dy, partial);
-        }
-        fold_partial(simd, width, partial, [dgamma, dbeta]);
-    });
-}
-
-dispatch!(fn add_gradients(width: usize, x: &[f32], mean: &[f32], rstd: &[f32], dy: &[f32], partial: &mut [f32])
-    = add_gradients_of, scalar add_gradients_of(Plain, width, x, mean, rstd, dy, partial));
-dispatch!(fn fold_partial(width: usize, partial: &mut [f32], out: [&mut [f32]; 2])
-    = fold, scalar fold(Plain, width, partial, out));
-
-/// The rows, the first of which has a number that 32 divides, join the partial sums.
 #[inline(always)]
-fn add_gradients_of<S: Isa>(
+fn layer_norm_dparams_rows_of<S: Isa>(
     s: S,
     width: usize,
     x: &[f32],
     mean: &[f32],
     rstd: &[f32],
     dy: &[f32],
+    first: bool,
     partial: &mut [f32],
 ) {
-    add_rows(s, 0..width, 0..mean.len(), 0, &Gradients { width, x, mean, rstd, dy }, partial);
+    let (gamma, beta) = partial.split_at_mut(LANES * width);
+    columns_rows(s, width, mean.len(), &Gradients { width, x, mean, rstd, dy }, first, [gamma, beta]);
 }

@@ -1,18 +1,17 @@
 //! Sums of whole buffers and of columns.
 
-use super::Simd;
-use super::gemm::{BLOCK_COLUMNS, Follow};
-use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
-use crate::aligned::Aligned;
+use super::simd::{Full, Isa, Span, Tail, dispatch, each_lane};
 use crate::ops::Ops;
 use crate::reference::{LANES, REDUCE_BLOCK, Reference, fold_lanes};
-use std::cell::RefCell;
-use std::ops::Range;
 
 dispatch!(pub(super) fn sum(x: &[f32]) -> f32 = sum_of, scalar Reference.sum(x));
 dispatch!(pub(super) fn sum_squares(x: &[f32]) -> f32 = sum_squares_of, scalar Reference.sum_squares(x));
 dispatch!(pub(super) fn column_sum(width: usize, x: &[f32], out: &mut [f32]) = column_sum_of,
     scalar Reference.column_sum(width, x, out));
+dispatch!(pub(super) fn column_sum_rows(width: usize, x: &[f32], first: bool, partial: &mut [f32]) =
+    column_sum_rows_of, scalar Reference.column_sum_rows(width, x, first, partial));
+dispatch!(pub(super) fn fold_columns(width: usize, partial: &[f32], out: &mut [f32]) = fold_columns_of,
+    scalar Reference.fold_columns(width, partial, out));
 
 /// Σ x by the 32-lane rule.
 #[inline(always)]
@@ -44,8 +43,32 @@ pub(super) trait ColumnTerms<S: Isa, const N: usize> {
     fn add(&self, s: S, row: usize, at: usize, span: impl Span<S>, acc: [S::F; N]) -> [S::F; N];
 }
 
-/// Column sums by the rule: 32 strided partial rows, then the tree. Works in tiles of columns so that the
-/// partial rows stay in the first-level cache.
+/// Runs `$body` for tiles of columns so narrow that the partial rows stay in the first-level cache: `$vectors` vectors
+/// from column `$at`, the last of them `$span`.
+macro_rules! each_tile {
+    ($s:ty, $width:expr, |$at:ident, $vectors:ident, $span:ident| $body:expr) => {{
+        let mut $at = 0;
+        while $width - $at >= 4 * <$s>::WIDTH {
+            const $vectors: usize = 4;
+            let $span = Full;
+            $body;
+            $at += 4 * <$s>::WIDTH;
+        }
+        while $width - $at >= <$s>::WIDTH {
+            const $vectors: usize = 1;
+            let $span = Full;
+            $body;
+            $at += <$s>::WIDTH;
+        }
+        if $at < $width {
+            const $vectors: usize = 1;
+            let $span = Tail($width - $at);
+            $body;
+        }
+    }};
+}
+
+/// Column sums by the rule: 32 strided partial rows, then the tree.
 #[inline(always)]
 pub(super) fn columns<S: Isa, const N: usize>(
     s: S,
@@ -54,167 +77,100 @@ pub(super) fn columns<S: Isa, const N: usize>(
     terms: &impl ColumnTerms<S, N>,
     mut out: [&mut [f32]; N],
 ) {
-    let mut partial = [[[0.0; COLUMNS]; N]; LANES];
-    for at in (0..width).step_by(COLUMNS) {
-        let partial = partial.as_flattened_mut().as_flattened_mut();
-        partial.fill(0.0);
-        let columns = (width - at).min(COLUMNS);
-        tile(s, 0..rows, 0, at, columns, terms, partial);
-        fold_tile(s, at, columns, partial, &mut out);
-    }
-}
-
-/// Columns of a tile.
-const COLUMNS: usize = 64;
-/// Columns whose partial sums are kept while something else is done between rows.
-pub(super) const MOST_COLUMNS: usize = BLOCK_COLUMNS;
-
-thread_local! {
-    /// Partial rows of two sums, tile by tile. Allocated once a thread.
-    static PARTIAL: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(2 * LANES * MOST_COLUMNS));
-}
-
-/// Lends the memory for partial rows.
-pub(super) fn with_partial<R>(f: impl FnOnce(&mut [f32]) -> R) -> R {
-    PARTIAL.with_borrow_mut(|partial| f(partial))
-}
-
-/// Partial rows of `sums` sums over `columns` columns, at +0.
-pub(super) fn clear(partial: &mut [f32], sums: usize, columns: usize) -> &mut [f32] {
-    let partial = &mut partial[..columns.div_ceil(COLUMNS) * COLUMNS * LANES * sums];
-    partial.fill(0.0);
-    partial
-}
-
-/// The terms of some rows over some columns join the partial rows; `before` rows joined already.
-#[inline(always)]
-pub(super) fn add_rows<S: Isa, const N: usize>(
-    s: S,
-    columns: Range<usize>,
-    rows: Range<usize>,
-    before: usize,
-    terms: &impl ColumnTerms<S, N>,
-    partial: &mut [f32],
-) {
-    for (at, partial) in columns.clone().step_by(COLUMNS).zip(partial.chunks_exact_mut(LANES * N * COLUMNS)) {
-        tile(s, rows.clone(), before, at, (columns.end - at).min(COLUMNS), terms, partial);
-    }
-}
-
-/// The sums over `width` columns of what [`add_rows`] gathered.
-#[inline(always)]
-pub(super) fn fold<S: Isa, const N: usize>(s: S, width: usize, partial: &mut [f32], mut out: [&mut [f32]; N]) {
-    for (at, partial) in (0..width).step_by(COLUMNS).zip(partial.chunks_exact_mut(LANES * N * COLUMNS)) {
-        fold_tile(s, at, (width - at).min(COLUMNS), partial, &mut out);
-    }
-}
-
-/// Rows join one tile's partial rows. A partial row has [`COLUMNS`] elements for each sum.
-#[inline(always)]
-fn tile<S: Isa, const N: usize>(
-    s: S,
-    rows: Range<usize>,
-    before: usize,
-    at: usize,
-    columns: usize,
-    terms: &impl ColumnTerms<S, N>,
-    partial: &mut [f32],
-) {
-    // A count that the compiler knows.
-    if columns == COLUMNS {
-        some_columns(s, rows, before, at, COLUMNS, terms, partial);
-    } else {
-        some_columns(s, rows, before, at, columns, terms, partial);
-    }
-}
-
-#[inline(always)]
-fn some_columns<S: Isa, const N: usize>(
-    s: S,
-    rows: Range<usize>,
-    before: usize,
-    at: usize,
-    columns: usize,
-    terms: &impl ColumnTerms<S, N>,
-    partial: &mut [f32],
-) {
-    for (i, row) in rows.enumerate() {
-        let partial = &mut partial[(before + i) % LANES * N * COLUMNS..][..N * COLUMNS];
-        each_vector!(S, columns, |v, span| {
-            let mut acc = [s.splat(0.0); N];
-            for (n, acc) in acc.iter_mut().enumerate() {
-                *acc = span.load(s, partial, n * COLUMNS + v);
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); N]; V]; LANES];
+        add_rows(s, rows, at, span, terms, &mut partial);
+        fold_tile(s, &mut partial);
+        for (v, sums) in partial[0].iter().enumerate() {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                span.store(s, out, at + v * S::WIDTH, *sum);
             }
-            let acc = terms.add(s, row, at + v, span, acc);
-            for (n, acc) in acc.into_iter().enumerate() {
-                span.store(s, partial, n * COLUMNS + v, acc);
-            }
-        });
-    }
-}
-
-/// The tree over a tile's partial rows.
-#[inline(always)]
-fn fold_tile<S: Isa, const N: usize>(s: S, at: usize, columns: usize, partial: &mut [f32], out: &mut [&mut [f32]; N]) {
-    let mut half = LANES / 2;
-    while half > 0 {
-        let (low, high) = partial.split_at_mut(half * N * COLUMNS);
-        let n = low.len();
-        each_vector!(S, n, |v, span| {
-            let sum = s.add(span.load(s, low, v), span.load(s, high, v));
-            span.store(s, low, v, sum);
-        });
-        half /= 2;
-    }
-    for (out, sums) in out.iter_mut().zip(partial.chunks_exact(COLUMNS)) {
-        out[at..at + columns].copy_from_slice(&sums[..columns]);
-    }
-}
-
-/// The column sums of a product's B, taken block by block of its terms.
-pub(super) struct ColumnSums<'a> {
-    pub(super) simd: Simd,
-    /// \[terms, width\]
-    pub(super) x: &'a [f32],
-    pub(super) width: usize,
-    pub(super) partial: &'a mut [f32],
-    pub(super) sums: &'a mut [f32],
-}
-
-impl Follow for ColumnSums<'_> {
-    fn terms(&mut self, terms: Range<usize>, columns: Range<usize>) {
-        let Self { simd, x, width, .. } = *self;
-        if terms.start == 0 {
-            clear(self.partial, 1, columns.len());
         }
-        add_elements(simd, width, x, terms.clone(), columns.clone(), self.partial);
-        if terms.end == x.len() / width {
-            fold_elements(simd, self.partial, &mut self.sums[columns]);
-        }
-    }
+    });
 }
 
-dispatch!(fn add_elements(width: usize, x: &[f32], rows: Range<usize>, columns: Range<usize>, partial: &mut [f32])
-    = add_elements_of, scalar add_elements_of(Plain, width, x, rows, columns, partial));
-dispatch!(fn fold_elements(partial: &mut [f32], out: &mut [f32])
-    = fold_elements_of, scalar fold_elements_of(Plain, partial, out));
-
+/// Adds rows to the partial rows \[32, width\] of each of `N` column sums, from zero where they are the `first`.
 #[inline(always)]
-fn add_elements_of<S: Isa>(
+pub(super) fn columns_rows<S: Isa, const N: usize>(
     s: S,
     width: usize,
-    x: &[f32],
-    rows: Range<usize>,
-    columns: Range<usize>,
-    partial: &mut [f32],
+    rows: usize,
+    terms: &impl ColumnTerms<S, N>,
+    first: bool,
+    mut kept: [&mut [f32]; N],
 ) {
-    let before = rows.start;
-    add_rows(s, columns, rows, before, &Elements { width, x }, partial);
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); N]; V]; LANES];
+        if !first {
+            each_sum(&mut partial, |lane, v, n, sum| {
+                *sum = span.load(s, kept[n], lane * width + at + v * S::WIDTH);
+            });
+        }
+        add_rows(s, rows, at, span, terms, &mut partial);
+        each_sum(&mut partial, |lane, v, n, sum| {
+            span.store(s, kept[n], lane * width + at + v * S::WIDTH, *sum);
+        });
+    });
+}
+
+/// Each partial sum of a tile, with its lane, vector and column sum.
+#[inline(always)]
+fn each_sum<F, const N: usize, const V: usize>(
+    partial: &mut [[[F; N]; V]; LANES],
+    mut body: impl FnMut(usize, usize, usize, &mut F),
+) {
+    for (lane, row) in partial.iter_mut().enumerate() {
+        for (v, sums) in row.iter_mut().enumerate() {
+            for (n, sum) in sums.iter_mut().enumerate() {
+                body(lane, v, n, sum);
+            }
+        }
+    }
+}
+
+/// Adds the rows of one tile to its partial rows.
+#[inline(always)]
+fn add_rows<S: Isa, const N: usize, const V: usize>(
+    s: S,
+    rows: usize,
+    at: usize,
+    span: impl Span<S>,
+    terms: &impl ColumnTerms<S, N>,
+    partial: &mut [[[S::F; N]; V]; LANES],
+) {
+    for row in 0..rows {
+        let partial = &mut partial[row % LANES];
+        for (v, acc) in partial.iter_mut().enumerate() {
+            *acc = terms.add(s, row, at + v * S::WIDTH, span, *acc);
+        }
+    }
+}
+
+/// The tree over the partial rows of one tile.
+#[inline(always)]
+fn fold_tile<S: Isa, const N: usize, const V: usize>(s: S, partial: &mut [[[S::F; N]; V]; LANES]) {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = partial.split_at_mut(half);
+        for (a, b) in low.as_flattened_mut().iter_mut().zip(high.as_flattened()) {
+            for (a, b) in a.iter_mut().zip(b) {
+                *a = s.add(*a, *b);
+            }
+        }
+        half /= 2;
+    }
 }
 
 #[inline(always)]
-fn fold_elements_of<S: Isa>(s: S, partial: &mut [f32], out: &mut [f32]) {
-    fold(s, out.len(), partial, [out]);
+fn fold_columns_of<S: Isa>(s: S, width: usize, kept: &[f32], out: &mut [f32]) {
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); 1]; V]; LANES];
+        each_sum(&mut partial, |lane, v, _, sum| *sum = span.load(s, kept, lane * width + at + v * S::WIDTH));
+        fold_tile(s, &mut partial);
+        for (v, sum) in partial[0].iter().enumerate() {
+            span.store(s, out, at + v * S::WIDTH, sum[0]);
+        }
+    });
 }
 
 /// The elements themselves.
@@ -233,4 +189,9 @@ impl<S: Isa> ColumnTerms<S, 1> for Elements<'_> {
 #[inline(always)]
 fn column_sum_of<S: Isa>(s: S, width: usize, x: &[f32], out: &mut [f32]) {
     columns(s, width, x.len() / width, &Elements { width, x }, [out]);
+}
+
+#[inline(always)]
+fn column_sum_rows_of<S: Isa>(s: S, width: usize, x: &[f32], first: bool, partial: &mut [f32]) {
+    columns_rows(s, width, x.len() / width, &Elements { width, x }, first, [partial]);
 }

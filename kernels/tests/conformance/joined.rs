@@ -79,52 +79,6 @@ fn all_kinds_of_bits() {
     }
 }
 
-/// The gradients of a linear layer's weights and bias.
-fn weights_and_bias(rows: usize, [m, n]: [usize; 2], kind: Kind) {
-    let mut inputs = Inputs::new((rows * 7 + n * 5 + m) as u64);
-    let (x, dy) = (inputs.of_kind(kind, rows * m), inputs.of_kind(kind, rows * n));
-    check(&format!("weights and bias of {rows} rows, {m} by {n}, {kind:?}"), |ops| {
-        let (mut dw, mut db) = (vec![9.0; m * n], vec![9.0; n]);
-        ops.matmul_column_sum(&MatMul::tn(m, n, rows), &x, &dy, &mut dw, &mut db);
-        vec![dw, db]
-    });
-}
-
-#[test]
-fn weights_and_biases_of_all_sizes() {
-    for (rows, widths) in
-        [(0, [3, 5]), (1, [1, 1]), (31, [0, 17]), (33, [2, 33]), (200, [64, 128]), (700, [3, 65]), (450, [65, 130])]
-    {
-        weights_and_bias(rows, widths, Kind::Ordinary);
-        weights_and_bias(rows, widths, Kind::Sparse);
-    }
-    weights_and_bias(520, [2, 1100], Kind::Ordinary);
-}
-
-/// All gradients of a layer norm.
-fn layer_norm(rows: usize, width: usize, add: bool, kind: Kind) {
-    let mut inputs = Inputs::new((rows * 7 + width) as u64);
-    let [x, dy, residual] = [(); 3].map(|()| inputs.of_kind(kind, rows * width));
-    let gamma = inputs.of_kind(kind, width);
-    let (mean, rstd) = (inputs.of_kind(kind, rows), inputs.of_kind(kind, rows));
-    check(&format!("layer norm's gradients, {rows} rows of {width}, add {add}, {kind:?}"), |ops| {
-        let (mut dx, mut dgamma, mut dbeta) = (vec![9.0; rows * width], vec![9.0; width], vec![9.0; width]);
-        let add = add.then_some(&*residual);
-        ops.layer_norm_backward(width, &x, &gamma, &mean, &rstd, &dy, add, &mut dx, &mut dgamma, &mut dbeta);
-        vec![dx, dgamma, dbeta]
-    });
-}
-
-#[test]
-fn layer_norms_of_all_sizes() {
-    for (rows, width) in [(1, 1), (31, 17), (32, 64), (64, 65), (65, 128), (200, 33), (130, 512), (70, 513)] {
-        for add in [false, true] {
-            layer_norm(rows, width, add, Kind::Ordinary);
-            layer_norm(rows, width, add, Kind::Sparse);
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
@@ -139,12 +93,5 @@ proptest! {
     ) {
         let kind = if special { Kind::Special } else { Kind::Ordinary };
         Case { f: ACTIVATIONS[which], rows, widths: [widths[0], widths[1]], gap, residual, spare, kind }.check();
-    }
-
-    #[test]
-    fn any_sums(rows in 1..150_usize, widths in [1..70_usize, 1..150], add: bool, special: bool) {
-        let kind = if special { Kind::Special } else { Kind::Ordinary };
-        weights_and_bias(rows, widths, kind);
-        layer_norm(rows, widths[1], add, kind);
     }
 }

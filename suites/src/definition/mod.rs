@@ -3,12 +3,15 @@
 //! `bytes → Node (places) → wire types → Suite`. Nothing is read from disk here, and nothing that a later step
 //! could trip over is let through: names, ranges, references and each recipe's own limits are checked at load.
 
+mod budget;
 mod claims;
+mod draw;
 mod error;
 mod links;
 mod load;
 mod measured;
 mod node;
+mod rankings;
 mod reader;
 mod resolve;
 mod schema;
@@ -19,13 +22,14 @@ mod tables;
 mod untuned;
 mod wire;
 
+pub use budget::Budget;
 pub use error::{DefinitionError, Place};
 pub(crate) use links::{agree, tier_name};
 pub(crate) use load::MAX_SEEDS;
 pub use measured::curves_read;
 pub use schema::schema;
 pub(crate) use suite::value_mut;
-pub use suite::{Arm, Column, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
+pub use suite::{Arm, Column, Draw, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
 pub use tables::Registry;
 
 use crate::registry::Spec;
@@ -42,6 +46,7 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Suite, Def
         let root = node::parse(bytes)?;
         let suite = load::suite(reader::read(&root)?, registry, stem)?;
         claims::check(&root, &suite)?;
+        rankings::check(&root, &suite)?;
         Ok(suite)
     };
     checked().map_err(|e: DefinitionError| DefinitionError { file: file.to_string(), ..e })
@@ -60,7 +65,7 @@ pub fn parse_task(origin: &str, text: &str, registry: &Registry) -> Result<Spec,
 pub fn parse_recipe(origin: &str, text: &str, registry: &Registry) -> Result<Recipe, DefinitionError> {
     let read = || {
         let written: Placed<PatchWire> = reader::read(&node::parse(text.as_bytes())?)?;
-        registry.recipe(&written.value, &written.place)
+        Ok(registry.recipe(&written.value, &written.place)?.0)
     };
     read().map_err(|e: DefinitionError| DefinitionError { file: origin.to_string(), ..e })
 }

@@ -1,7 +1,9 @@
 //! A suite that holds: every name known, every parameter complete and in range, every reference answered.
 
+use super::budget::Budget;
 pub use super::wire::Paper;
-use crate::claims::{Claim, Tier};
+use crate::claims::ranking::Ranking;
+use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,10 @@ pub struct Suite {
     pub experiments: Vec<Experiment>,
     /// What is claimed, as written.
     pub claims: Vec<Claim>,
+    /// Arms side by side, as written.
+    pub rankings: Vec<Ranking>,
+    /// Exponents that are reported, as written.
+    pub fits: Vec<FitLine>,
 }
 
 /// Arms of one recipe, crossed with a grid and seeds.
@@ -37,6 +43,8 @@ pub struct Experiment {
     pub takes: Vec<Take>,
     /// The columns of its table; empty where the definition leaves them to the table.
     pub show: Vec<Column>,
+    /// What the report draws of it.
+    pub draw: Option<Draw>,
     /// Its stage: experiments that it takes values or checkpoints from are in earlier ones.
     pub stage: usize,
 }
@@ -49,6 +57,31 @@ pub struct Column {
     pub metric: String,
     /// What stands above it.
     pub title: String,
+}
+
+/// What the report draws of an experiment, means over seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// One curve over the steps: a panel an arm, a line a point of the grid.
+    Lines {
+        /// The curve.
+        curve: String,
+    },
+    /// The histogram of absolute gradients: a panel an arm, a line a step.
+    Histogram {
+        /// The steps, in order, counted from 1.
+        steps: Vec<u64>,
+    },
+}
+
+impl Draw {
+    /// The curves that it reads.
+    pub fn curves(&self) -> Vec<&str> {
+        match self {
+            Self::Lines { curve } => vec![curve],
+            Self::Histogram { .. } => crate::train::gradient_bins().map(|(curve, _)| curve).collect(),
+        }
+    }
 }
 
 /// What one tier runs of an experiment.
@@ -91,6 +124,8 @@ pub struct GridPoint {
     pub recipe: Recipe,
     /// The names of its task's validation sets beside the task's own.
     pub sets: &'static [&'static str],
+    /// Its lengths in tokens, where the definition states them: steps follow a batch that is taken.
+    pub budget: Option<Budget>,
 }
 
 /// `count` seeds from `first`.
@@ -126,8 +161,8 @@ pub struct Take {
     pub path: String,
     /// The experiment that is searched.
     pub experiment: String,
-    /// Its arm.
-    pub arm: String,
+    /// Its arm; the taking run's own where not given.
+    pub arm: Option<String>,
     /// A final metric.
     pub metric: String,
 }

@@ -43,7 +43,7 @@ const BLOCK_TERMS: usize = 256;
 /// The same where A is copied tile by tile: then a panel and a tile's rows lie in the first-level cache together.
 const TILED_TERMS: usize = 192;
 /// Columns of one block of B, a multiple of every panel's width.
-pub(super) const BLOCK_COLUMNS: usize = 512;
+const BLOCK_COLUMNS: usize = 512;
 /// Tiles whose rows of A should stay in the L2 cache while the panels pass.
 const BLOCK_TILES: usize = 16;
 /// Elements of C that lie in a near cache by themselves.
@@ -73,7 +73,7 @@ pub(crate) fn matmul(
     on(simd, &Operands { mm, a, b, start, residual, times: false, ahead: [&[]; 2] }, c, &mut ());
 }
 
-/// [`matmul`] of all columns, with what `then` does meanwhile.
+/// [`matmul`] of all columns; `then` is given the parts of C one by one.
 #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) fn matmul_then(
     simd: Simd,
@@ -101,15 +101,15 @@ pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c:
     on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, times: false, ahead }, c, &mut ());
 }
 
-/// What is done beside a product, while its operands are in a near cache.
+/// What is done with each part of C once it holds the result, while it is in a near cache.
 pub(crate) trait Follow {
-    /// A part of C holds the result.
-    fn part(&mut self, _: Part<'_>) {}
-    /// All rows took these terms over these columns. Terms come in order for the same columns; of none, once.
-    fn terms(&mut self, _terms: Range<usize>, _columns: Range<usize>) {}
+    /// Takes a part.
+    fn part(&mut self, part: Part<'_>);
 }
 
-impl Follow for () {}
+impl Follow for () {
+    fn part(&mut self, _: Part<'_>) {}
+}
 
 /// A part of C: `columns` columns of some rows.
 pub(crate) struct Part<'c> {
@@ -263,7 +263,6 @@ impl Product {
                     let panels = self.panels(s, &columns, &terms, of_b);
                     self.block(s, &tiles, Block { columns: &columns, terms: &terms, panels: &panels }, of_a, then);
                 }
-                then.terms(terms, columns.clone());
             }
         }
     }
