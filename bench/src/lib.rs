@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod commands;
 pub mod doctor;
+pub mod drawing;
 pub mod exit;
 pub mod export;
 pub mod fit;

@@ -1,9 +1,11 @@
 //! The result model: what a suite's runs amount to. It is what `--format json` prints and what golden
 //! holds; every table is rendered from it alone.
 
+use crate::drawing::{Drawing, drawings};
 use preheat_suites::claims::judge::OTHER_TIER;
+use preheat_suites::claims::ranking::{Ranked, Ranking, rank};
 use preheat_suites::claims::{Claim, Expect, FitRow, Judged, Sweep, Tier, Verdict};
-use preheat_suites::definition::Column;
+use preheat_suites::definition::{Column, Draw};
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::Scalar;
 use preheat_suites::run::RunId;
@@ -40,6 +42,12 @@ pub struct SuiteResult {
     pub cells: Vec<CellResult>,
     /// One entry a claim, in the suite's order.
     pub claims: Vec<ClaimResult>,
+    /// Arms side by side, in the suite's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rankings: Vec<Ranked>,
+    /// What the report draws, in the experiments' order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawings: Vec<Drawing>,
     /// Exponents that the suite reports beside the paper's, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fits: Vec<FitRow>,
@@ -156,14 +164,19 @@ pub struct About<'a> {
     pub title: &'a str,
     /// Columns by experiment.
     pub show: &'a BTreeMap<String, Vec<Column>>,
+    /// What is drawn, by experiment.
+    pub draw: &'a [(String, Draw)],
     /// Its claims.
     pub claims: &'a [Claim],
+    /// Its rankings.
+    pub rankings: &'a [Ranking],
 }
 
 impl SuiteResult {
     /// From a suite's observations in plan order, each with its run, and the judged claims, one a claim in their order.
     pub fn new(about: &About<'_>, scale: String, observed: &[(RunId, Observation)], judged: Vec<Judged>) -> Self {
-        let &About { tier, name, title, show, claims } = about;
+        let &About { tier, name, title, show, draw, claims, rankings } = about;
+        let observations: Vec<&Observation> = observed.iter().map(|(_, seen)| seen).collect();
         let runs: Vec<_> = observed.iter().map(|(id, seen)| RunResult::new(id, seen)).collect();
         Self {
             schema: SCHEMA,
@@ -175,6 +188,8 @@ impl SuiteResult {
             digest: digest(&runs),
             show: show.clone(),
             cells: cells(observed, show),
+            rankings: ranked(rankings, tier, observed),
+            drawings: drawings(draw, &observations),
             fits: Vec::new(),
             claims: claims.iter().zip(judged).map(|(claim, x)| ClaimResult::new(claim, x)).collect(),
             runs,
@@ -257,6 +272,15 @@ impl ClaimResult {
     pub fn is_of_another_tier(&self) -> bool {
         self.why.as_deref() == Some(OTHER_TIER)
     }
+}
+
+fn ranked(rankings: &[Ranking], tier: Tier, observed: &[(RunId, Observation)]) -> Vec<Ranked> {
+    let here: Vec<&Ranking> = rankings.iter().filter(|ranking| ranking.tiers.contains(&tier)).collect();
+    if here.is_empty() {
+        return Vec::new();
+    }
+    let observations: Vec<Observation> = observed.iter().map(|(_, seen)| seen.clone()).collect();
+    here.into_iter().map(|ranking| rank(ranking, &observations)).collect()
 }
 
 fn digest(runs: &[RunResult]) -> String {

@@ -110,7 +110,9 @@ pub(crate) fn result(observed: &[(RunId, Observation)]) -> SuiteResult {
     let column = |metric: &str, title: &str| Column { metric: metric.into(), title: title.into() };
     let columns = vec![column("val_loss", "val loss, nats/token"), column("stalled", "stalled")];
     let show = BTreeMap::from([("sweep".to_string(), columns)]);
-    let about = About { tier: Tier::Quick, name: "demo", title: "A demonstration", show: &show, claims: &claims };
+    let title = "A demonstration";
+    let about =
+        About { tier: Tier::Quick, name: "demo", title, show: &show, draw: &[], claims: &claims, rankings: &[] };
     SuiteResult::new(&about, "10 steps".into(), observed, judged)
 }
 
@@ -205,7 +207,7 @@ impl Training for FakeRuns<'_> {
         self.0.iter_mut().filter(|run| !run.is_done()).for_each(FakeRun::advance);
         Ok(())
     }
-    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String> {
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String> {
         Ok([self.0[r].step.to_le_bytes(), self.0[r].sum.to_le_bytes()].concat())
     }
     fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
@@ -286,7 +288,9 @@ pub(crate) fn suite_of(name: &str, plan: impl Staged + 'static) -> Suite {
         title: String::new(),
         tier: Tier::Smoke,
         show,
+        draw: Vec::new(),
         claims,
+        rankings: Vec::new(),
         fits: Vec::new(),
         plan: Box::new(plan),
     }

@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 26] = [
+const ARMS: [(&str, &str); 27] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -35,6 +35,7 @@ const ARMS: [(&str, &str); 26] = [
     ("radam-paper", "{optimizer: {radam: {weight_decay: 0.01}}}"),
     ("radam-code", "{optimizer: {radam: {variant: code}}}"),
     ("radam-package", "{optimizer: {radam: {variant: package}}}"),
+    ("radam-window", "{optimizer: {radam: {variant: four-step, unrectified_from: 3, unrectified_steps: 4}}}"),
     ("adam-2k", "{optimizer: {adam-2k: {freeze_steps: 3}}}"),
     ("gi-adam", "{optimizer: {gi-adam: {beta2: 0.9}}}"),
     ("lion", "{optimizer: {lion: {weight_decay: 0.1}}, schedule: {linear: {peak_lr: 3e-4}}}"),

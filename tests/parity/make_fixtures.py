@@ -202,6 +202,7 @@ def updates_fixture():
 
 # 1,000 steps of every optimizer on tensors of several shapes. A hidden matrix is the weight of a linear layer.
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+RADAM = ADAM | {"unrectified_from": 1, "unrectified_steps": 0}
 ADAFACTOR = {"beta2_decay": -0.8, "eps1": 1e-7, "eps2": 1e-3, "clip_threshold": 1.0, "weight_decay": 0.1}
 MUON = {"momentum": 0.95, "nesterov": True, "scale": "original", "eps": 1e-7, "weight_decay": 0.1}
 MUON |= {"adam_lr_ratio": 0.5, "adam_beta1": 0.9, "adam_beta2": 0.95, "adam_eps": 1e-8}
@@ -216,10 +217,13 @@ LONG = {
     "warmup_steps": 20,
     "arms": {
         "adam-eps": ["adam", ADAM | {"eps": 1e-4}],
-        "radam-paper": ["radam", ADAM | {"weight_decay": 0.1, "variant": "paper"}],
-        "radam-code": ["radam", ADAM | {"weight_decay": 0.1, "variant": "code"}],
-        "radam-package": ["radam", ADAM | {"weight_decay": 0.1, "variant": "package", "beta2": 0.99}],
-        "radam-sgd": ["radam", ADAM | {"variant": "paper", "beta2": 0.6}],
+        "radam-paper": ["radam", RADAM | {"weight_decay": 0.1, "variant": "paper"}],
+        "radam-code": ["radam", RADAM | {"weight_decay": 0.1, "variant": "code"}],
+        "radam-package": ["radam", RADAM | {"weight_decay": 0.1, "variant": "package", "beta2": 0.99}],
+        "radam-sgd": ["radam", RADAM | {"variant": "paper", "beta2": 0.6}],
+        "radam-skip-4": ["radam", RADAM | {"weight_decay": 0.1, "variant": "four-step"}],
+        "radam-adam-4": ["radam", RADAM | {"weight_decay": 0.1, "variant": "four-step", "unrectified_steps": 4}],
+        "radam-sgd-adam": ["radam", RADAM | {"variant": "paper", "unrectified_from": 5, "unrectified_steps": 4}],
         "adam-2k": ["adam-2k", ADAM | {"weight_decay": 0.1, "freeze_steps": 200}],
         "gi-adam": ["gi-adam", ADAM | {"weight_decay": 0.1}],
         "lion": ["lion", {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}],

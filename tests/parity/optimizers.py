@@ -54,20 +54,29 @@ def moments(x, g, s, beta1, beta2):
 
 
 def radam(c):
-    """Liu et al. 2020, Algorithm 2; `package` is the published package's default."""
+    """Liu et al. 2020, Algorithm 2; `package` is the published package's default, `four-step` and the window Table 3's."""
     b1, b2 = c["beta1"], c["beta2"]
     rho_inf = 2 / (1 - b2) - 1
 
+    def rectification(k):
+        """r of the window's step k, or None where the step is not divided by the second moment."""
+        if k < 1:
+            return None
+        if k <= c["unrectified_steps"]:
+            return 1.0
+        rho = rho_inf - 2 * k * b2**k / (1 - b2**k)
+        if not (rho > 4 if c["variant"] in ("paper", "four-step") else rho >= 5):
+            return None
+        return math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+
     def update(x, g, s, lr, t):
         m, v = moments(x, g, s, b1, b2)
-        rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
-        rectified = rho > 4 if c["variant"] == "paper" else rho >= 5
-        if not rectified and c["variant"] == "package":
+        r = rectification(t - c["unrectified_from"] + 1)
+        if r is None and c["variant"] in ("package", "four-step"):
             return
         x.mul_(1 - lr * c["weight_decay"])
         m_hat = m / (1 - b1**t)
-        if rectified:
-            r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        if r is not None:
             x.sub_(lr * r * m_hat * math.sqrt(1 - b2**t) / (v.sqrt() + c["eps"]))
         else:
             x.sub_(lr * m_hat)
@@ -209,7 +218,7 @@ KNOWN = {
     "sgd": ("momentum", "weight_decay"),
     "adam": ("beta1", "beta2", "eps", "weight_decay"),
     "adamw": ("beta1", "beta2", "eps", "weight_decay"),
-    "radam": ("beta1", "beta2", "eps", "weight_decay", "variant"),
+    "radam": ("beta1", "beta2", "eps", "weight_decay", "variant", "unrectified_from", "unrectified_steps"),
     "adam-2k": ("beta1", "beta2", "eps", "weight_decay", "freeze_steps"),
     "gi-adam": ("beta1", "beta2", "eps", "weight_decay"),
     "lion": ("beta1", "beta2", "weight_decay"),
@@ -238,7 +247,7 @@ def optimizer(name, c, params, hidden):
         kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         betas, decay = (c["beta1"], c["beta2"]), c["weight_decay"]
         return kind(tensors, betas=betas, eps=c["eps"], weight_decay=decay, fused=False, **one_by_one)
-    if name == "radam" and c["variant"] == "code":
+    if name == "radam" and c["variant"] == "code" and c["unrectified_steps"] == 0:
         betas, decay = (c["beta1"], c["beta2"]), c["weight_decay"]
         return torch.optim.RAdam(
             tensors, betas=betas, eps=c["eps"], weight_decay=decay, decoupled_weight_decay=True, **one_by_one

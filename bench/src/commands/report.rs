@@ -29,18 +29,31 @@ pub fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         let shown = path.display();
         let page = fs::read_to_string(&path).map_err(|e| Failure::usage(format!("{shown}: {e}")))?;
         let new = splice(&page, marker, &text).map_err(|e| Failure::usage(format!("{shown}: {e}")))?;
-        if new == page {
-            continue;
-        }
-        if args.check {
-            eprintln!("preheat: {shown} is stale; `{COMMAND}` writes it");
-            exit = exit.worst(Exit::Regression);
-        } else {
-            write_atomic(&path, new.as_bytes()).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
-            eprintln!("preheat: wrote {shown}");
-        }
+        exit = exit.worst(settle(&path, Some(&page), &new, args.check)?);
+    }
+    for (name, text) in report::drawings(&results) {
+        let path = args.pages.join(name);
+        let there = fs::read_to_string(&path).ok();
+        exit = exit.worst(settle(&path, there.as_deref(), &text, args.check)?);
     }
     Ok(exit)
+}
+
+/// Writes what differs from what is there, or only says so.
+fn settle(path: &Path, there: Option<&str>, text: &str, check: bool) -> Result<Exit, Failure> {
+    let shown = path.display();
+    if there == Some(text) {
+        return Ok(Exit::Golden);
+    }
+    if check {
+        eprintln!("preheat: {shown} is stale; `{COMMAND}` writes it");
+        return Ok(Exit::Regression);
+    }
+    let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
+    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
+    write_atomic(path, text.as_bytes()).map_err(failed)?;
+    eprintln!("preheat: wrote {shown}");
+    Ok(Exit::Golden)
 }
 
 fn write_out(out: &Path, results: &[SuiteResult]) -> Result<Exit, Failure> {
@@ -57,6 +70,9 @@ fn write_out(out: &Path, results: &[SuiteResult]) -> Result<Exit, Failure> {
             let path = out.join(format!("{}.{extension}", result.stem()));
             write_atomic(&path, text.as_bytes()).map_err(|e| failed(&path, &e))?;
         }
+    }
+    for (name, text) in report::drawings(results) {
+        settle(&out.join(name), None, &text, false)?;
     }
     let index = out.join("index.md");
     let text = format!("{}\n{}", report::summary(results), report::results(results));

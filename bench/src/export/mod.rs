@@ -5,7 +5,8 @@
 //! recipe.json            the run, facts of its task, every step's host scalars
 //! params.safetensors     initial parameters by name, f32
 //! tokens.safetensors     inputs, targets [steps,B,T]; eval.inputs, eval.targets [S,T]; i32
-//! optimizer.safetensors  where the run takes an optimizer's state: each state by number and parameter, f32
+//! optimizer.safetensors  where the run takes an optimizer's state: each state by number and parameter, each moment of an
+//!                        optimizer of stages by its name; f32
 //! gradients.safetensors  gradients of step 1 before clipping, by parameter, f32
 //! final.safetensors      parameters after the last exported step, f32
 //! expected.json          losses and gradient norms of each step, evaluation loss after the last
@@ -196,14 +197,14 @@ fn floats(tensors: &[Named<'_>]) -> Vec<Tensor> {
     tensors.iter().map(tensor).collect()
 }
 
-/// `0.tok_emb`: the part of state 0 that belongs to a parameter.
+/// `0.tok_emb`: the part of state 0 that belongs to a parameter. `v of tok_emb`: a moment.
 fn states(trainer: &Trainer) -> Vec<Tensor> {
     let numbered = trainer.optimizer_states().into_iter().enumerate().flat_map(|(number, state)| {
         let mut tensors = floats(&state);
         tensors.iter_mut().for_each(|t| t.name = format!("{number}.{}", t.name));
         tensors
     });
-    numbered.collect()
+    numbered.chain(floats(&trainer.optimizer_moments())).collect()
 }
 
 fn tokens(run: &Run, task: &dyn Task, steps: u64) -> Vec<Tensor> {

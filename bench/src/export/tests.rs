@@ -281,6 +281,37 @@ fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
     }
 }
 
+#[test]
+fn the_state_of_an_optimizer_of_stages_has_its_moments() {
+    let lab = Lab::new();
+    let trainers = Trainers::new(Cpu::new(Simd::detect()));
+    let mut first = lab.candidates().known[0].run.clone();
+    first.recipe.optimizer = preheat_suites::definition::parse_recipe(
+        "test",
+        "{model: {layer-norm: {width: 3}}, task: {language: {}}, optimizer: {novograd: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
+        &preheat_suites::definition::Registry::builtin(),
+    )
+    .unwrap()
+    .optimizer;
+    let mut trainer = trainers.trainer(&first, None).unwrap();
+    for _ in 0..3 {
+        trainer.advance();
+    }
+    let start = preheat_suites::run::Start::Checkpoint { run: first.id(), step: 3, optimizer_state: true };
+    let run = Run { start, ..first.clone() };
+    let next = trainers.trainer(&run, Some(&trainer.checkpoint())).unwrap();
+    let out = lab.path("kept");
+    write(&Folder::open(&out).unwrap(), &[], &run, &*trainers.task(&run).unwrap(), next, 2).unwrap();
+    let states = tensors(&out, "optimizer.safetensors");
+    let moments = trainer.optimizer_moments();
+    assert_eq!((states.len(), moments.len()), (moments.len(), 2 * trainer.parameters().len()));
+    for Named { name, shape, values } in moments {
+        let (found, bytes) = &states[name];
+        assert!(found == shape && reals(bytes).eq(values.iter().copied()), "{name}");
+        assert!(values.iter().any(|x| *x != 0.0), "{name}");
+    }
+}
+
 /// A small whole power, by products.
 fn power(x: f64, n: i32) -> f64 {
     (0..n).fold(1.0, |product, _| product * x)

@@ -2,6 +2,7 @@
 //! 95 % band. Dark on a light ground, logarithmic axes.
 
 use super::outcome::{Fit, Outcome, name};
+use crate::drawing::ramp;
 use kuva::backend::svg::SvgBackend;
 use kuva::plot::scatter::MarkerShape;
 use kuva::plot::{LinePlot, ScatterPlot};
@@ -11,8 +12,6 @@ use kuva::render::plots::Plot;
 use preheat_suites::fits::curve::budgets;
 use preheat_suites::fits::isoflop::{Laws, drawn};
 
-/// Colours from little to much compute; neighbours are interpolated. None is so light that it is lost on white.
-const RAMP: [[u8; 3]; 5] = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [62, 150, 60], [214, 120, 0]];
 const LAW: &str = "#b2182b";
 const OPTIMUM: &str = "#000000";
 const CELL: (f64, f64) = (620.0, 440.0);
@@ -82,26 +81,4 @@ fn law(fit: &Fit, laws: &Laws) -> (Vec<Plot>, Layout) {
     let layout = Layout::auto_from_plots(&plots).with_log_scale().with_title(format!("95 %: {low:.3} to {high:.3}"));
     let layout = layout.with_x_label("compute, FLOPs").with_y_label(format!("optimal parameters ({})", fit.convention));
     (plots, layout.with_tick_format(TickFormat::Sci))
-}
-
-/// The colour of budget `i` of `n`.
-fn ramp(i: usize, n: usize) -> String {
-    let place = i as f64 / (n.max(2) - 1) as f64 * (RAMP.len() - 1) as f64;
-    let below = (place as usize).min(RAMP.len() - 2);
-    let share = place - below as f64;
-    let mix = |c: usize| {
-        let (a, b) = (f64::from(RAMP[below][c]), f64::from(RAMP[below + 1][c]));
-        (a + share * (b - a)).round() as u8
-    };
-    format!("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_go_from_one_end_to_the_other() {
-        assert_eq!([ramp(0, 12), ramp(11, 12), ramp(0, 1)], ["#440154", "#d67800", "#440154"]);
-    }
 }

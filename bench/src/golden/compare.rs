@@ -1,7 +1,9 @@
 //! What differs from golden, and of which kind it is.
 
+use crate::drawing::Drawing;
 use crate::results::{CellResult, ClaimResult, RunResult, SuiteResult, place};
 use crate::table::{self, number};
+use preheat_suites::claims::ranking::Ranked;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,6 +43,31 @@ pub enum Difference {
         /// Those that only this bench has.
         only_here: Vec<String>,
     },
+    /// Fast math: learning rates or the optimizer's scalars moved, which no device computes.
+    Scalars {
+        /// How many runs.
+        runs: usize,
+        /// Of how many.
+        of: usize,
+        /// The first few.
+        first: Vec<String>,
+    },
+    /// Fast math: runs begin otherwise than rounding explains.
+    Window {
+        /// How many runs.
+        runs: usize,
+        /// Of how many.
+        of: usize,
+        /// The worst few.
+        first: Vec<String>,
+    },
+    /// Fast math: final losses differ by more than their margin.
+    Losses {
+        /// Which.
+        what: String,
+        /// The difference and its interval, in margins.
+        effect: String,
+    },
     /// The runs are equal and what was computed from them is not: statistics or wording changed.
     Derived {
         /// What moved, the first few.
@@ -74,6 +101,15 @@ impl fmt::Display for Difference {
                 }
                 Ok(())
             }
+            Self::Scalars { runs, of, first } => {
+                write!(f, "scalars: the host's numbers of {runs} of {of} runs moved: {}", first.join("; "))
+            }
+            Self::Window { runs, of, first } => {
+                write!(f, "window: {runs} of {of} runs begin otherwise than rounding explains: {}", first.join("; "))
+            }
+            Self::Losses { what, effect } => {
+                write!(f, "losses: final losses of {what} differ by {effect} margins")
+            }
             Self::Derived { first } => write!(f, "derived: equal runs, other tables: {}", first.join("; ")),
         }
     }
@@ -100,7 +136,7 @@ fn numerics(golden: &SuiteResult, here: &SuiteResult) -> Option<Difference> {
     (!moved.is_empty()).then_some(Difference::Numerics { runs: moved.len(), of: common.len(), first })
 }
 
-fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
+pub(super) fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let flipped = pairs(&golden.claims, &here.claims, claim_key).filter(|(was, is)| was.verdict != is.verdict);
     let swept = pairs(&golden.claims, &here.claims, claim_key).flat_map(|(was, is)| swept(was, is));
     flipped
@@ -133,11 +169,21 @@ fn swept(was: &ClaimResult, is: &ClaimResult) -> Vec<Difference> {
         .collect()
 }
 
-fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
+pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let lists = [
         ("runs", only(&golden.runs, &here.runs, run_key), only(&here.runs, &golden.runs, run_key)),
         ("cells", only(&golden.cells, &here.cells, cell_key), only(&here.cells, &golden.cells, cell_key)),
         ("claims", only(&golden.claims, &here.claims, claim_key), only(&here.claims, &golden.claims, claim_key)),
+        (
+            "rankings",
+            only(&golden.rankings, &here.rankings, ranking_key),
+            only(&here.rankings, &golden.rankings, ranking_key),
+        ),
+        (
+            "drawings",
+            only(&golden.drawings, &here.drawings, drawing_key),
+            only(&here.drawings, &golden.drawings, drawing_key),
+        ),
     ];
     let differ = lists.into_iter().filter(|(_, a, b)| !(a.is_empty() && b.is_empty()));
     differ
@@ -148,7 +194,10 @@ fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
 fn derived(golden: &SuiteResult, here: &SuiteResult) -> Vec<String> {
     let cells = pairs(&golden.cells, &here.cells, cell_key).filter(|(a, b)| a != b).map(|(_, b)| cell_key(b));
     let claims = pairs(&golden.claims, &here.claims, claim_key).filter(|(a, b)| a != b).map(|(_, b)| claim_key(b));
-    let mut first: Vec<String> = cells.chain(claims).take(NAMED).collect();
+    let rankings = pairs(&golden.rankings, &here.rankings, ranking_key).filter(|(a, b)| a != b).map(|(_, b)| b);
+    let drawings = pairs(&golden.drawings, &here.drawings, drawing_key).filter(|(a, b)| a != b).map(|(_, b)| b);
+    let others = rankings.map(ranking_key).chain(drawings.map(drawing_key));
+    let mut first: Vec<String> = cells.chain(claims).chain(others).take(NAMED).collect();
     if first.is_empty() {
         first.push("the header or the order".into());
     }
@@ -159,15 +208,27 @@ fn run_key(run: &RunResult) -> String {
     format!("{} {}", run.label(), run.id)
 }
 
-fn cell_key(cell: &CellResult) -> String {
+pub(super) fn cell_key(cell: &CellResult) -> String {
     place(&cell.experiment, &cell.arm, &cell.axes)
+}
+
+fn ranking_key(ranked: &Ranked) -> String {
+    format!("ranking {}", ranked.id)
+}
+
+fn drawing_key(drawing: &Drawing) -> String {
+    format!("drawing of {}", drawing.experiment)
 }
 
 fn claim_key(claim: &ClaimResult) -> String {
     claim.id.clone()
 }
 
-fn pairs<'a, T>(golden: &'a [T], here: &'a [T], key: fn(&T) -> String) -> impl Iterator<Item = (&'a T, &'a T)> {
+pub(super) fn pairs<'a, T>(
+    golden: &'a [T],
+    here: &'a [T],
+    key: fn(&T) -> String,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
     let index: std::collections::BTreeMap<String, &T> = golden.iter().map(|x| (key(x), x)).collect();
     here.iter().filter_map(move |is| index.get(&key(is)).map(|was| (*was, is)))
 }

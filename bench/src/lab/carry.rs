@@ -6,8 +6,9 @@ use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
+use preheat_suites::claims::ranking::Ranking;
 use preheat_suites::claims::{Claim, FitLine, Tier, rows};
-use preheat_suites::definition::{self, Column};
+use preheat_suites::definition::{self, Column, Draw};
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::readings::Reading;
 use preheat_suites::record::{Measured, Observation};
@@ -47,8 +48,12 @@ pub struct Suite {
     pub tier: Tier,
     /// The columns that its tables show, by experiment.
     pub show: BTreeMap<String, Vec<Column>>,
+    /// What is drawn, by experiment, in their order.
+    pub draw: Vec<(String, Draw)>,
     /// Its claims.
     pub claims: Vec<Claim>,
+    /// Its rankings.
+    pub rankings: Vec<Ranking>,
     /// Exponents that it reports.
     pub fits: Vec<FitLine>,
     /// Its plan.
@@ -76,6 +81,8 @@ pub struct Outcome {
     pub reused: usize,
     /// What was trained here.
     pub throughput: Throughput,
+    /// Where each planned run is kept.
+    pub keys: BTreeMap<RunId, Key>,
 }
 
 /// The sizes of runs, from the smallest to the largest.
@@ -116,11 +123,12 @@ pub trait Sizes {
     fn parameters(&self, run: &Run) -> Option<u64>;
 }
 
-/// The curves that claims and columns read.
+/// The curves that claims, columns and drawings read.
 pub fn curves_read(suites: &[Suite]) -> BTreeSet<String> {
     let columns = suites.iter().flat_map(|suite| suite.show.values().flatten());
     let shown = columns.filter_map(|column| Some(Reading::parse(&column.metric)?.curve));
-    suites.iter().flat_map(|suite| &suite.claims).flat_map(definition::curves_read).chain(shown).collect()
+    let drawn = suites.iter().flat_map(|suite| &suite.draw).flat_map(|(_, draw)| draw.curves()).map(String::from);
+    suites.iter().flat_map(|suite| &suite.claims).flat_map(definition::curves_read).chain(shown).chain(drawn).collect()
 }
 
 /// Carries out `suites`. Where `train` is not set nothing is trained, and what is missing is counted.
@@ -195,6 +203,7 @@ pub fn carry_out(
             break;
         }
     }
+    outcome.keys = keys;
     outcome
 }
 
@@ -272,8 +281,9 @@ pub fn result(suite: &Suite, scale: String, observed: Vec<(RunId, Observation)>)
     let judged = judge(&suite.claims, suite.tier, &observations);
     let fits = rows(&suite.fits, suite.tier, &observations);
     let observed: Vec<_> = ids.into_iter().zip(observations).collect();
-    let Suite { name, title, tier, show, claims, .. } = suite;
-    let result = SuiteResult::new(&About { tier: *tier, name, title, show, claims }, scale, &observed, judged);
+    let Suite { name, title, tier, show, draw, claims, rankings, .. } = suite;
+    let about = About { tier: *tier, name, title, show, draw, claims, rankings };
+    let result = SuiteResult::new(&about, scale, &observed, judged);
     SuiteResult { fits, ..result }
 }
 

@@ -75,13 +75,17 @@ pub fn definitions(names: &[String], folder: Option<&Path>) -> Result<Vec<(Strin
 fn planned(suite: definition::Suite, plan: Plan) -> Suite {
     let metrics = suite.experiments.iter().flat_map(|e| e.takes.iter().map(|take| take.metric.clone())).collect();
     // An experiment that this tier does not run has no table here.
-    let here = suite.experiments.into_iter().filter(|e| !e.show.is_empty() && e.setups.contains_key(&plan.tier));
+    let here: Vec<_> = suite.experiments.into_iter().filter(|e| e.setups.contains_key(&plan.tier)).collect();
+    let draw = here.iter().filter_map(|e| Some((e.id.clone(), e.draw.clone()?))).collect();
+    let here = here.into_iter().filter(|e| !e.show.is_empty());
     Suite {
         name: suite.name,
         title: suite.title,
         tier: plan.tier,
         show: here.map(|e| (e.id, e.show)).collect(),
+        draw,
         claims: suite.claims,
+        rankings: suite.rankings,
         fits: suite.fits,
         plan: Box::new(Draftable { plan, metrics }),
     }

@@ -4,6 +4,7 @@ mod splice;
 
 pub use splice::{Marker, splice};
 
+use crate::drawing;
 use crate::results::{ClaimResult, SuiteResult, tier_name};
 use crate::table::{self, Style, draw};
 use preheat_suites::claims::Verdict;
@@ -45,6 +46,15 @@ pub fn results(results: &[SuiteResult]) -> String {
         text.push_str(&format!("\n\nMade by `cargo xtask bench {} --tier {}`.\n", result.name, tier_name(result.tier)));
     }
     text
+}
+
+/// Every suite's drawings: path and SVG.
+pub fn drawings(results: &[SuiteResult]) -> Vec<(String, String)> {
+    let of = |result: &SuiteResult| {
+        let stem = result.stem();
+        result.drawings.iter().map(|drawing| (drawing.path(&stem), drawing::svg(drawing))).collect::<Vec<_>>()
+    };
+    results.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

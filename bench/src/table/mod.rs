@@ -5,6 +5,7 @@ mod claims;
 pub mod csv;
 mod fits;
 mod numbers;
+mod ranking;
 
 pub use claims::{verdict, verdict_name};
 pub use numbers::{cell, count, flops, interval, number};
@@ -48,9 +49,16 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
     for experiment in experiments(result) {
         let shown = result.show.get(&experiment[0].experiment).map(Vec::as_slice);
         let _ = writeln!(text, "{}\n", draw(cells::rows(&experiment, shown), style));
+        let drawn = result.drawings.iter().filter(|drawing| drawing.experiment == experiment[0].experiment);
+        for drawing in drawn.filter(|_| style == Style::Markdown) {
+            let _ = writeln!(text, "![{}]({})\n", drawing.title, drawing.path(&result.stem()));
+        }
     }
     if !result.cells.is_empty() {
         let _ = writeln!(text, "{LEGEND}\n");
+    }
+    for ranked in &result.rankings {
+        let _ = writeln!(text, "{}\n", ranking::table(ranked, style));
     }
     if !result.fits.is_empty() {
         let _ = writeln!(text, "{}\n", fits::fits(&result.fits, style));

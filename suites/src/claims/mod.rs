@@ -10,6 +10,7 @@ mod family;
 mod fit;
 pub mod judge;
 mod many;
+pub mod ranking;
 mod select;
 mod sweep;
 

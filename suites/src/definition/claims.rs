@@ -28,7 +28,7 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         }
         if let Some(kind) = node.get("kind") {
             let key = format!("{key}.kind");
-            selects(kind, &key, suite, claim)?;
+            selects(kind, &key, suite, Reads { tiers: &claim.tiers, every_arm: claim.kind.takes_every_arm() })?;
             measured::check(kind, &key, suite, claim)?;
         }
         if let (Some(axis), Some(node)) = (&claim.sweep, node.get("sweep")) {
@@ -55,7 +55,7 @@ fn fits(root: &Node, suite: &Suite) -> Result<()> {
         }
         let claim = as_claim(line);
         if let Some(of) = node.get("of") {
-            selects(of, &format!("{key}.of"), suite, &claim)?;
+            selects(of, &format!("{key}.of"), suite, Reads { tiers: &claim.tiers, every_arm: true })?;
             measured::check_names(node, &key, suite, &claim)?;
         }
     }
@@ -79,32 +79,39 @@ fn as_claim(line: &FitLine) -> Claim {
     }
 }
 
-fn at(node: &Node, key: &str, message: String) -> DefinitionError {
+pub(super) fn at(node: &Node, key: &str, message: String) -> DefinitionError {
     DefinitionError::at(&Place { line: node.line, column: node.column, key: key.to_string() }, message)
 }
 
+/// Who reads a selection: in which tiers, and whether all arms at once.
+#[derive(Clone, Copy)]
+pub(super) struct Reads<'a> {
+    pub(super) tiers: &'a [Tier],
+    pub(super) every_arm: bool,
+}
+
 /// Checks every selection under `node`: any map with the keys `experiment` and `arm`, whatever the kind calls it.
-fn selects(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+pub(super) fn selects(node: &Node, key: &str, suite: &Suite, reads: Reads<'_>) -> Result<()> {
     let Value::Map(pairs) = &node.value else { return Ok(()) };
     if let (Some(experiment), Some(arm)) = (node.get("experiment"), node.get("arm")) {
-        return select(node, (experiment, arm), key, suite, claim);
+        return select(node, (experiment, arm), key, suite, reads);
     }
     for (name, value) in pairs {
         if let Value::Text(name) = &name.value {
-            selects(value, &format!("{key}.{name}"), suite, claim)?;
+            selects(value, &format!("{key}.{name}"), suite, reads)?;
         }
     }
     match (node.get("of").and_then(|of| of.get("experiment")), node.get("over")) {
-        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, claim),
+        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, reads.tiers),
         _ => Ok(()),
     }
 }
 
 /// Checks the axis that a slope is taken over; `over` is a selection in other kinds.
-fn over_axis(of: &Node, over: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+pub(super) fn over_axis(of: &Node, over: &Node, key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
     let (Value::Text(id), Value::Text(path)) = (&of.value, &over.value) else { return Ok(()) };
     let Some(experiment) = suite.experiment(id) else { return Ok(()) };
-    for &tier in &claim.tiers {
+    for &tier in tiers {
         let setup = setup(experiment, tier, of, key)?;
         if !setup.axes.contains(path) {
             return Err(no_axis(over, key, id, tier, setup, path));
@@ -118,17 +125,17 @@ fn no_axis(node: &Node, key: &str, id: &str, tier: Tier, setup: &Setup, path: &s
     at(node, key, message).allowed(nearest_first(path, setup.axes.iter().map(String::as_str)))
 }
 
-fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
+fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, reads: Reads<'_>) -> Result<()> {
     let (Value::Text(wanted), Value::Text(arm_name)) = (&id.value, &arm.value) else { return Ok(()) };
     let Some(experiment) = suite.experiment(wanted) else {
         let ids = suite.experiments.iter().map(|e| e.id.as_str());
         return Err(at(id, &format!("{key}.experiment"), format!("unknown experiment {}", quoted(wanted)))
             .allowed(nearest_first(wanted, ids)));
     };
-    for &tier in &claim.tiers {
+    for &tier in reads.tiers {
         let setup = setup(experiment, tier, id, key)?;
         let every = arm_name == EVERY_ARM;
-        if every != claim.kind.takes_every_arm() {
+        if every != reads.every_arm {
             let message = format!("is {}", quoted(arm_name));
             let allowed =
                 if every { "the name of one arm in a claim of this kind" } else { "\"*\": a fit takes every arm" };

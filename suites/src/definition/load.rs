@@ -1,5 +1,6 @@
 //! From the wire to a [`Suite`]: merges recipe, tier, arm and grid, resolves each combination once.
 
+use super::draw;
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::{self, Axes, tier_name};
 use super::reader::Placed;
@@ -40,10 +41,11 @@ pub(crate) fn suite(wire: SuiteWire, registry: &Registry, stem: &str) -> Result<
         done[index] = Some(experiment(&experiments[index], registry, &sources)?);
     }
     let claims = wire.claims.into_iter().map(|c| c.value).collect();
+    let rankings = wire.rankings.into_iter().map(|r| r.value).collect();
     let fits = wire.fits.into_iter().map(|f| f.value).collect();
     let SuiteWire { suite, title, paper, prose, .. } = wire;
     let experiments = done.into_iter().flatten().collect();
-    Ok(Suite { name: suite.value, title, paper, prose, experiments, claims, fits })
+    Ok(Suite { name: suite.value, title, paper, prose, experiments, claims, rankings, fits })
 }
 
 /// Ids end up in file names, filters and tables.
@@ -102,6 +104,7 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
         id: wire.id.value.clone(),
         about: wire.about.clone(),
         show: show::columns(wire, setups.values())?,
+        draw: draw::drawing(wire, setups.values())?,
         setups,
         takes: takes.collect(),
         stage: stage.unwrap_or(0),

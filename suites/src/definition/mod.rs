@@ -5,11 +5,13 @@
 
 mod budget;
 mod claims;
+mod draw;
 mod error;
 mod links;
 mod load;
 mod measured;
 mod node;
+mod rankings;
 mod reader;
 mod resolve;
 mod schema;
@@ -27,7 +29,7 @@ pub(crate) use load::MAX_SEEDS;
 pub use measured::curves_read;
 pub use schema::schema;
 pub(crate) use suite::value_mut;
-pub use suite::{Arm, Column, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
+pub use suite::{Arm, Column, Draw, Experiment, GridPoint, Paper, Seeds, Setup, StartFrom, Suite, Take};
 pub use tables::Registry;
 
 use crate::registry::Spec;
@@ -44,6 +46,7 @@ pub fn parse(file: &str, bytes: &[u8], registry: &Registry) -> Result<Suite, Def
         let root = node::parse(bytes)?;
         let suite = load::suite(reader::read(&root)?, registry, stem)?;
         claims::check(&root, &suite)?;
+        rankings::check(&root, &suite)?;
         Ok(suite)
     };
     checked().map_err(|e: DefinitionError| DefinitionError { file: file.to_string(), ..e })

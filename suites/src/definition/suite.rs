@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 pub use super::wire::Paper;
+use crate::claims::ranking::Ranking;
 use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
@@ -23,6 +24,8 @@ pub struct Suite {
     pub experiments: Vec<Experiment>,
     /// What is claimed, as written.
     pub claims: Vec<Claim>,
+    /// Arms side by side, as written.
+    pub rankings: Vec<Ranking>,
     /// Exponents that are reported, as written.
     pub fits: Vec<FitLine>,
 }
@@ -40,6 +43,8 @@ pub struct Experiment {
     pub takes: Vec<Take>,
     /// The columns of its table; empty where the definition leaves them to the table.
     pub show: Vec<Column>,
+    /// What the report draws of it.
+    pub draw: Option<Draw>,
     /// Its stage: experiments that it takes values or checkpoints from are in earlier ones.
     pub stage: usize,
 }
@@ -52,6 +57,31 @@ pub struct Column {
     pub metric: String,
     /// What stands above it.
     pub title: String,
+}
+
+/// What the report draws of an experiment, means over seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// One curve over the steps: a panel an arm, a line a point of the grid.
+    Lines {
+        /// The curve.
+        curve: String,
+    },
+    /// The histogram of absolute gradients: a panel an arm, a line a step.
+    Histogram {
+        /// The steps, in order, counted from 1.
+        steps: Vec<u64>,
+    },
+}
+
+impl Draw {
+    /// The curves that it reads.
+    pub fn curves(&self) -> Vec<&str> {
+        match self {
+            Self::Lines { curve } => vec![curve],
+            Self::Histogram { .. } => crate::train::gradient_bins().map(|(curve, _)| curve).collect(),
+        }
+    }
 }
 
 /// What one tier runs of an experiment.

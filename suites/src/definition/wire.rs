@@ -2,6 +2,7 @@
 
 use super::reader::Placed;
 use super::section::{PatchWire, Values};
+use crate::claims::ranking::Ranking;
 use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::Scalar;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -45,6 +46,9 @@ pub(crate) struct SuiteWire {
     /// What the paper says, and what would decide it.
     #[serde(default)]
     pub(crate) claims: Vec<Placed<Claim>>,
+    /// Arms side by side.
+    #[serde(default)]
+    pub(crate) rankings: Vec<Placed<Ranking>>,
     /// Exponents that are reported beside the paper's.
     #[serde(default)]
     pub(crate) fits: Vec<Placed<FitLine>>,
@@ -80,6 +84,9 @@ pub(crate) struct ExperimentWire {
     /// Where not given: `val_loss`, or the first few metrics of runs that have none.
     #[serde(default)]
     pub(crate) show: Option<Placed<Named<Placed<Title>>>>,
+    /// What the report draws below its table.
+    #[serde(default)]
+    pub(crate) draw: Option<Placed<DrawWire>>,
     /// The tiers that run it, each with a patch.
     pub(crate) tiers: Placed<BTreeMap<Tier, TierWire>>,
 }
@@ -145,6 +152,22 @@ pub(crate) struct TierWire {
     /// Replaces the experiment's start.
     #[serde(default)]
     pub(crate) start: Option<StartWire>,
+}
+
+/// Curves that are drawn, means over seeds.
+#[derive(Derive, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum DrawWire {
+    /// One curve over the steps: a panel an arm, a line a point of the grid.
+    Lines {
+        /// The curve, e.g. `val_loss`.
+        curve: Placed<String>,
+    },
+    /// The histogram of the probe `gradients`: a panel an arm, a line a step.
+    Histogram {
+        /// The steps, in order.
+        steps: Placed<Vec<u64>>,
+    },
 }
 
 /// `count` seeds from `first`.

@@ -13,12 +13,29 @@ use crate::tasks::Task;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What the host computes for a step.
+pub(super) struct Host {
+    optimizer: Box<dyn Optimizer>,
+    schedule: Box<dyn Schedule>,
+    steps: u64,
+}
+
+impl Host {
+    /// The learning rate of a step (counted from 1), and the optimizer's host scalars of it in `out`. The optimizer had
+    /// done `before` steps before the run's first.
+    pub(super) fn scalars(&self, before: u64, step: u64, out: &mut Vec<f64>) -> f64 {
+        let lr = self.schedule.lr(step, self.steps);
+        out.clear();
+        self.optimizer.write_scalars(before + step, lr, out);
+        lr
+    }
+}
+
 /// One run in progress, without its numbers on the device.
 pub(super) struct Member {
     pub(super) run: Run,
     pub(super) task: Arc<dyn Task>,
-    optimizer: Box<dyn Optimizer>,
-    schedule: Box<dyn Schedule>,
+    host: Host,
     /// Steps completed.
     pub(super) step: u64,
     /// Steps that the optimizer had done before the first: those of the run whose state it took.
@@ -38,8 +55,7 @@ impl Member {
     /// A run at its start. Errors name the recipe's key.
     pub(super) fn new(run: &Run, task: Arc<dyn Task>) -> Result<Self, Invalid> {
         Ok(Self {
-            optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
-            schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
+            host: Self::host(run)?,
             run: run.clone(),
             spaced: spaced::of(&run.recipe.train),
             sets: task.named_sets().iter().map(|set| set_curve(set.name)).collect(),
@@ -53,8 +69,16 @@ impl Member {
         })
     }
 
+    /// What the host computes for the steps of `run`.
+    pub(super) fn host(run: &Run) -> Result<Host, Invalid> {
+        Ok(Host {
+            optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
+            schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
+            steps: run.recipe.train.size("steps") as u64,
+        })
+    }
     pub(super) fn optimizer(&self) -> &dyn Optimizer {
-        &*self.optimizer
+        &*self.host.optimizer
     }
     pub(super) fn steps(&self) -> u64 {
         self.run.recipe.train.size("steps") as u64
@@ -64,16 +88,20 @@ impl Member {
     }
     /// Whether steps remain.
     pub(super) fn is_running(&self) -> bool {
-        self.outcome.is_none() && self.step < self.steps()
+        self.is_running_after(0)
     }
-    /// Whether the next step is followed by an evaluation.
-    pub(super) fn is_due(&self) -> bool {
-        let step = self.step + 1;
+    /// Whether steps remain after `ahead` more, as far as it is known.
+    pub(super) fn is_running_after(&self, ahead: u64) -> bool {
+        self.outcome.is_none() && self.step + ahead < self.steps()
+    }
+    /// Whether the step after `ahead` more is followed by an evaluation.
+    pub(super) fn is_due(&self, ahead: u64) -> bool {
+        let step = self.step + ahead + 1;
         let regular = self.eval_every() > 0 && step.is_multiple_of(self.eval_every());
         regular || step == self.steps() || self.spaced.contains(&step)
     }
 
-    fn counts_gradients(&self) -> bool {
+    pub(super) fn counts_gradients(&self) -> bool {
         self.run.recipe.train.text("probe") == "gradients"
     }
     /// Whether the gradients of the step just done are counted.
@@ -101,13 +129,9 @@ impl Member {
         push(&mut self.curves, &self.sets[set], self.step, value);
     }
 
-    /// The learning rate of the next step, and the optimizer's host scalars of it in `out`.
-    pub(super) fn scalars(&self, out: &mut Vec<f64>) -> f64 {
-        let step = self.step + 1;
-        let lr = self.schedule.lr(step, self.steps());
-        out.clear();
-        self.optimizer.write_scalars(self.optimizer_steps + step, lr, out);
-        lr
+    /// The learning rate of the step after `ahead` more, and the optimizer's host scalars of it in `out`.
+    pub(super) fn scalars(&self, ahead: u64, out: &mut Vec<f64>) -> f64 {
+        self.host.scalars(self.optimizer_steps, self.step + ahead + 1, out)
     }
 
     /// Takes a step's results.

@@ -4,6 +4,7 @@ mod checkpoint;
 mod cohort;
 mod compile;
 mod digest;
+mod early;
 mod member;
 pub mod metrics;
 mod net;
@@ -15,6 +16,8 @@ mod view;
 pub use cohort::{Cohort, StartError, program, shape};
 use compile::initial;
 pub use compile::{Compiled, initialise};
+pub use early::{EARLY_STEPS, Early};
+pub use probe::{COUNTED_STEPS, gradient_bins};
 pub use trainer::{Progress, Trainer};
 pub use view::Named;
 

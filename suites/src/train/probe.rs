@@ -60,7 +60,7 @@ pub(super) fn signal(
 }
 
 /// Steps whose gradients are counted, from the first (Liu et al. 2020, Fig. 2: within ten updates).
-pub(super) const COUNTED_STEPS: u64 = 10;
+pub const COUNTED_STEPS: u64 = 10;
 /// Bins of a factor of two: bin i, from 1, is |g| in \[2^(1−i), 2^(2−i)), the first without an upper end and the last without
 /// a lower one.
 const BINS: usize = 32;
@@ -74,6 +74,12 @@ static BIN_CURVES: LazyLock<[String; BINS]> =
 /// The curves of the `gradients` probe: a bin's share of the nonzero gradients, one point a counted step.
 pub(super) fn bin_curves() -> impl Iterator<Item = &'static str> {
     BIN_CURVES.iter().map(String::as_str)
+}
+
+/// The curves of the bins, in order, each with the binary logarithm of its lower end; the last has none, and the first no
+/// upper one.
+pub fn gradient_bins() -> impl Iterator<Item = (&'static str, f64)> {
+    bin_curves().enumerate().map(|(bin, curve)| (curve, -(bin as f64)))
 }
 
 /// The share of each bin among the nonzero gradients of the step that run `r` just took; not finite where all are zero.

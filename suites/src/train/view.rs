@@ -1,17 +1,18 @@
 //! What a run in progress holds, by name, for those who replay it elsewhere.
 
+use super::net::Net;
 use super::trainer::CPU;
 use super::{Compiled, Trainer};
 use crate::record::{Outcome, Point};
 use preheat_kernels::device::Place;
-use preheat_kernels::graph::TensorId;
+use preheat_kernels::graph::{Role, TensorId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A tensor of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named<'t> {
-    /// The parameter's name, e.g. `block.0.ffn.w_in`.
+    /// The parameter's name, e.g. `block.0.ffn.w_in`, or a moment's, `v of block.0.ffn.w_in`.
     pub name: &'t str,
     /// Row-major shape.
     pub shape: &'t [usize],
@@ -45,6 +46,13 @@ impl Trainer {
         states.map(|state| graph.params().map(|param| of(state, param)).collect()).collect()
     }
 
+    /// What an optimizer of stages keeps of each parameter as it is now, e.g. Muon's momentum `m of block.0.ffn.w_in`. Empty
+    /// for an elementwise one.
+    pub fn optimizer_moments(&self) -> Vec<Named<'_>> {
+        let Some(net) = &self.0.net else { return Vec::new() };
+        net.compiled.program.graph().tensors_with(Role::Moment).into_iter().map(|id| view(net, id, id)).collect()
+    }
+
     /// Steps that the optimizer had done before the run's first: those of the run whose state it took.
     pub fn optimizer_steps(&self) -> u64 {
         self.0.members[0].optimizer_steps
@@ -75,12 +83,13 @@ impl Trainer {
 
     fn named(&self, tensor: impl Fn(&Compiled, TensorId) -> TensorId) -> Vec<Named<'_>> {
         let Some(net) = &self.0.net else { return Vec::new() };
-        let graph = net.compiled.program.graph();
-        let view = |param| {
-            let described = graph.tensor(param);
-            let values = net.session.read(Place::Tensor(tensor(&net.compiled, param)), 0).expect(CPU);
-            Named { name: &described.name, shape: &described.shape, values }
-        };
-        graph.params().map(view).collect()
+        net.compiled.program.graph().params().map(|param| view(net, param, tensor(&net.compiled, param))).collect()
     }
+}
+
+/// The elements of `tensor` under the name and shape of `named`.
+fn view(net: &Net, named: TensorId, tensor: TensorId) -> Named<'_> {
+    let described = net.compiled.program.graph().tensor(named);
+    let values = net.session.read(Place::Tensor(tensor), 0).expect(CPU);
+    Named { name: &described.name, shape: &described.shape, values }
 }
