@@ -283,7 +283,7 @@ mod tests {
     fn a_store_is_a_table_and_a_warm_up_of_n_tokens_is_one_group() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let mut keep = |run: Run, measured: Measured| {
+        let keep = |run: Run, measured: Measured| {
             let key = Key { run: run.id(), conditions: conditions(), data: "generated".into() };
             store.keep(&key, &Record { run, measured, environment: BTreeMap::new() }).unwrap();
         };
