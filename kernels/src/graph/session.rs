@@ -130,27 +130,29 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let program = Arc::clone(&self.program);
         let entry = &program.entries[entry.0];
         let (before, after) = (&entry.steps[..entry.repeated.start], &entry.steps[entry.repeated.end..]);
-        for r in 0..program.runs {
-            if !self.active[r] {
-                continue;
-            }
-            self.execute_all(before, r, 0, done);
-            for micro_batch in 0..program.micro_batches {
-                self.execute_all(&entry.steps[entry.repeated.clone()], r, micro_batch, done);
-            }
-            self.execute_all(after, r, 0, done);
+        self.execute_all(before, 0, done);
+        for micro_batch in 0..program.micro_batches {
+            self.execute_all(&entry.steps[entry.repeated.clone()], micro_batch, done);
         }
+        self.execute_all(after, 0, done);
     }
 
-    fn execute_all(&mut self, steps: &[Step], r: usize, micro_batch: usize, done: Watch<'_>) {
+    /// Each step for all active runs before the next one: a value's space is that of all runs, and may have been another's.
+    fn execute_all(&mut self, steps: &[Step], micro_batch: usize, done: Watch<'_>) {
         let mut steps = steps.iter();
         while let Some(step) = steps.next() {
-            if let Some((join, next)) = step.join.and_then(|join| Some((join, steps.next()?))) {
-                self.execute_joined(join, [step, next], r, micro_batch);
-                done(join.name(), step.gemm_flops);
-            } else {
-                self.execute(step, r, micro_batch);
-                done(step.op.name(), step.gemm_flops);
+            let joined = step.join.and_then(|join| Some((join, steps.next()?)));
+            for r in 0..self.active.len() {
+                if !self.active[r] {
+                    continue;
+                }
+                if let Some((join, next)) = joined {
+                    self.execute_joined(join, [step, next], r, micro_batch);
+                    done(join.name(), step.gemm_flops);
+                } else {
+                    self.execute(step, r, micro_batch);
+                    done(step.op.name(), step.gemm_flops);
+                }
             }
         }
     }

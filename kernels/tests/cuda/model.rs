@@ -196,7 +196,9 @@ impl<E: Exec> Driven for CudaSession<E> {
     }
     fn root(&mut self, entry: EntryId, id: TensorId, r: usize) -> Vec<f32> {
         let one = self.output(entry, id, r).expect(FINE);
-        assert_eq!(one, self.outputs(entry, id).expect(FINE)[r], "one run's output and all runs'");
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let all = &self.outputs(entry, id).expect(FINE)[r];
+        assert_eq!(bits(&one), bits(all), "one run's output and all runs'");
         one
     }
     fn state(&mut self, s: usize, r: usize) -> Vec<f32> {
