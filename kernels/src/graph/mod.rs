@@ -9,6 +9,7 @@
 
 mod backward;
 mod build;
+mod join;
 mod layout;
 mod micro_batch;
 mod node;
@@ -17,6 +18,7 @@ mod plan;
 mod session;
 
 pub use backward::Gradients;
+pub(crate) use join::Join;
 pub(crate) use micro_batch::Part;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};

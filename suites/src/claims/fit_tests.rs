@@ -82,7 +82,7 @@ fn the_same_optima_under_another_count() {
     // By hand from the true optima at the ends: slopes of ln body over ln C'.
     let converted = |flops: f64| {
         let params = TRUTH.optimum(flops);
-        let width = (-1024.0 + (1024.0 * 1024.0 + 96.0 * params).sqrt()) / 48.0;
+        let width = (-1024.0 + f64::sqrt(1024.0 * 1024.0 + 96.0 * params)) / 48.0;
         let body = 24.0 * width * width;
         [libm::log(body), libm::log(6.0 * body * flops / (6.0 * params))]
     };

@@ -19,7 +19,7 @@ pub mod reading;
 pub mod recount;
 pub mod saturating;
 #[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;
 pub mod tuning;
 
 /// The seed of one group's draws: groups are independent, and a group's draws do not depend on which others a table

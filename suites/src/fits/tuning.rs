@@ -92,7 +92,7 @@ pub fn tuned(trials: &[Trial]) -> Vec<Tuned> {
 fn size(trials: &[Trial]) -> Tuned {
     let mut batches: BTreeMap<u64, Vec<Trial>> = BTreeMap::new();
     trials.iter().for_each(|t| batches.entry(t.batch.to_bits()).or_default().push(*t));
-    let of_batch: Vec<(f64, Result<(f64, f64), String>)> = batches
+    let of_batch: Vec<(f64, Lowest)> = batches
         .into_values()
         .map(|trials| (trials[0].batch, lowest(trials.iter().map(|t| (t.rate, t.loss)), "rate")))
         .collect();
@@ -122,8 +122,11 @@ fn beta2(trials: &[Trial], best: &Trial) -> Result<f64, String> {
     if trials.iter().any(|t| t.beta2 != best.beta2) { Ok(best.beta2) } else { Err("one beta2 was tried".into()) }
 }
 
+/// A place and the loss there, or why there is none.
+type Lowest = Result<(f64, f64), String>;
+
 /// Where the least loss lies over a knob's values, and that loss; of runs at one value the lowest counts.
-fn lowest(points: impl Iterator<Item = (f64, f64)>, knob: &str) -> Result<(f64, f64), String> {
+fn lowest(points: impl Iterator<Item = (f64, f64)>, knob: &str) -> Lowest {
     let points = points.map(|(value, loss)| super::curve::Point { flops: 1.0, params: value, tokens: 1.0, loss });
     let curve = Curve::of(&points.collect::<Vec<_>>(), super::curve::Axis::Params);
     if curve.x.len() < super::isoflop::FEWEST_SIZES {
