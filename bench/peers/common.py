@@ -23,6 +23,8 @@ SHAPES = {
     "C": (6, 128, 4, 128, 16, 512),
     "D": (8, 256, 4, 128, 16, 1024),
 }
+# About 110 million parameters, for the GPU.
+LARGE = (12, 768, 12, 256, 16, 16384)
 # The first loss of any of them is near ln V + 1/8; further away, it is not the same model.
 LOSS_MARGIN = 0.3
 WARM_UP = 3
@@ -55,6 +57,7 @@ def gpu_arguments(description, modes):
     parser.add_argument("--cohort", type=int, default=1)
     parser.add_argument("--size", type=int)
     parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--math", choices=["f32", "tf32", "bf16"], default="f32", help="of matrix products; sums are f32")
     parser.add_argument("--seconds", type=float, default=5.0)
     args = parser.parse_args()
     args.placement, args.mkl_avx512 = "pre-ln", False

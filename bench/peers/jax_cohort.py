@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Times a cohort's training step in JAX on a GPU: jax.vmap over the runs under jit, AdamW written out, buffers donated, f32."""
+"""Times a cohort's training step in JAX on a GPU: jax.vmap over the runs under jit, AdamW written out, buffers
+donated. --math says how products are computed."""
 
 import common
 
@@ -16,7 +17,7 @@ except ImportError as why:
 if jax.default_backend() != "gpu":
     common.absent("jax: sees no GPU")
 
-jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_default_matmul_precision", {"f32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[ARGS.math])
 
 
 @partial(jax.jit, donate_argnums=(0, 1, 2))

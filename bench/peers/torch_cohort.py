@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""Times a cohort's training step in PyTorch on a GPU: runs stacked by torch.func.vmap, AdamW written out, f32 without TF32; or one
-square product."""
-
-from functools import partial
+"""Times a cohort's training step in PyTorch on a GPU: runs stacked by torch.func.vmap, AdamW written out; or runs one by one; or one
+square product. --math says how products are computed: bf16 is autocast, with parameters in f32."""
 
 import common
 
-ARGS = common.gpu_arguments(__doc__, ["eager", "compile", "product"])
+ARGS = common.gpu_arguments(__doc__, ["eager", "compile", "alone", "product"])
 
 try:
     import torch
@@ -17,7 +15,7 @@ if not torch.cuda.is_available():
     common.absent("torch: sees no GPU")
 
 VERSIONS = {"torch": torch.__version__, "torch's CUDA": torch.version.cuda}
-torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = ARGS.math == "tf32"
 torch.set_default_device("cuda")
 
 
@@ -35,7 +33,11 @@ def stacked_step():
     second = {name: torch.zeros_like(p) for name, p in params.items()}
     batches = torch.randint(ARGS.vocab, (8, 2, ARGS.cohort, ARGS.batch, ARGS.seq))
 
-    both = torch.func.vmap(torch.func.grad_and_value(partial(torch_model.loss_of, ARGS)))
+    def loss_of(params, inputs, targets):
+        with torch.autocast("cuda", torch.bfloat16, enabled=ARGS.math == "bf16"):
+            return torch_model.loss_of(ARGS, params, inputs, targets)
+
+    both = torch.func.vmap(torch.func.grad_and_value(loss_of))
 
     def update(params, first, second, rate, correction, inputs, targets):
         grads, losses = both(params, inputs, targets)
@@ -60,6 +62,20 @@ def stacked_step():
     return step
 
 
+def alone_step():
+    """The runs one after the other, as without any of this."""
+    steps = []
+    runs, ARGS.cohort = ARGS.cohort, 1
+    for _ in range(runs):
+        steps.append(stacked_step())
+    ARGS.cohort = runs
+
+    def step(index):
+        return [one(index) for one in steps][0]
+
+    return step
+
+
 def product_step():
     a, b = torch.randn(ARGS.size, ARGS.size), torch.randn(ARGS.size, ARGS.size)
 
@@ -71,4 +87,4 @@ def product_step():
     return step
 
 
-common.measure(ARGS, f"torch {ARGS.mode}", VERSIONS, product_step() if ARGS.mode == "product" else stacked_step())
+common.measure(ARGS, f"torch {ARGS.mode}", VERSIONS, {"product": product_step, "alone": alone_step}.get(ARGS.mode, stacked_step)())

@@ -4,7 +4,7 @@
 use crate::drawing::{Drawing, drawings};
 use preheat_suites::claims::judge::OTHER_TIER;
 use preheat_suites::claims::ranking::{Ranked, Ranking, rank};
-use preheat_suites::claims::{Claim, Expect, Judged, Sweep, Tier, Verdict};
+use preheat_suites::claims::{Claim, Expect, FitRow, Judged, Sweep, Tier, Verdict};
 use preheat_suites::definition::{Column, Draw};
 use preheat_suites::record::{Measured, Observation, Outcome};
 use preheat_suites::registry::Scalar;
@@ -48,6 +48,9 @@ pub struct SuiteResult {
     /// What the report draws, in the experiments' order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drawings: Vec<Drawing>,
+    /// Exponents that the suite reports beside the paper's, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<FitRow>,
     /// One entry a run, in plan order.
     pub runs: Vec<RunResult>,
 }
@@ -187,6 +190,7 @@ impl SuiteResult {
             cells: cells(observed, show),
             rankings: ranked(rankings, tier, observed),
             drawings: drawings(draw, &observations),
+            fits: Vec::new(),
             claims: claims.iter().zip(judged).map(|(claim, x)| ClaimResult::new(claim, x)).collect(),
             runs,
         }

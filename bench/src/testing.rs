@@ -207,7 +207,7 @@ impl Training for FakeRuns<'_> {
         self.0.iter_mut().filter(|run| !run.is_done()).for_each(FakeRun::advance);
         Ok(())
     }
-    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String> {
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String> {
         Ok([self.0[r].step.to_le_bytes(), self.0[r].sum.to_le_bytes()].concat())
     }
     fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
@@ -291,6 +291,7 @@ pub(crate) fn suite_of(name: &str, plan: impl Staged + 'static) -> Suite {
         draw: Vec::new(),
         claims,
         rankings: Vec::new(),
+        fits: Vec::new(),
         plan: Box::new(plan),
     }
 }

@@ -56,6 +56,12 @@ extern "C" __global__ void __launch_bounds__(128) row_sum(Columns k) {
 // Terms of row `row` of T x T scores: all, or those up to the row itself.
 __device__ __forceinline__ u32 visible(u32 row, u32 width, u32 causal) { return causal ? row % width + 1 : width; }
 
+// Where `causal` is 2, masked terms become zero: a product that knows no masks takes them as terms.
+__device__ __forceinline__ void clear_masked(float* row, u32 n, u32 lane, const Softmax& k) {
+    if (k.causal != 2) return;
+    for (u32 j = n + lane; j < k.width; j += LANES) row[j] = 0.0f;
+}
+
 // In place: p = exp(scale s - max) (1 / sum)
 extern "C" __global__ void __launch_bounds__(128) softmax(Softmax k) {
     u32 run, row, lane;
@@ -71,6 +77,7 @@ extern "C" __global__ void __launch_bounds__(128) softmax(Softmax k) {
     }
     float inverse = quotient(1.0f, fold(sum));
     for (u32 j = lane; j < n; j += LANES) p[j] = mul(p[j], inverse);
+    clear_masked(p, n, lane, k);
 }
 
 // In place: dp = p (dp - sum(dp p)) scale
@@ -83,6 +90,7 @@ extern "C" __global__ void __launch_bounds__(128) softmax_backward(Softmax k) {
     for (u32 j = lane; j < n; j += LANES) dot = fused(dp[j], p[j], dot);
     dot = fold(dot);
     for (u32 j = lane; j < n; j += LANES) dp[j] = mul(mul(p[j], sub(dp[j], dot)), k.scale);
+    clear_masked(dp, n, lane, k);
 }
 
 // loss = (lse - on x_target) - off sum(x)

@@ -75,3 +75,16 @@ extern "C" __global__ void __launch_bounds__(32) total(Sum k) {
     sum = fold(sum);
     if (lane == 0) *of(k.out, run) = k.root ? root(sum) : quotient(sum, k.divisor);
 }
+
+__device__ __forceinline__ bool is_finite(float a) { return (__float_as_uint(a) & 0x7f800000u) != 0x7f800000u; }
+
+// A step's two numbers of each run, into the step's row of the ring. A run with one that is not finite idles from now on.
+extern "C" __global__ void __launch_bounds__(32) keep(Keep k) {
+    u32 run = blockIdx.z;
+    if (threadIdx.x != 0 || !k.active[run]) return;
+    float first = *of(k.first, run), second = *of(k.second, run);
+    float* row = (float*)k.ring + (u64)*k.row * 2 * gridDim.z;
+    row[run] = first;
+    row[gridDim.z + run] = second;
+    if (!is_finite(first) || !is_finite(second)) ((u32*)k.active)[run] = 0;
+}

@@ -70,6 +70,32 @@ pub trait Replay {
         let _ = done;
         self.run(entry)
     }
+    /// Times that [`Self::run_kept`] may be called before [`Self::take_kept`]: 1 where numbers are at hand at once.
+    fn room(&self) -> usize {
+        1
+    }
+    /// [`Self::run_watched`], and keeps the only element of two of the entry's roots of each run. A run with one that is
+    /// not finite may idle from the next entry on.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn run_kept(&mut self, entry: EntryId, roots: [TensorId; 2], done: Watch<'_>) -> Result<(), DeviceError> {
+        let _ = roots;
+        self.run_watched(entry, done)
+    }
+    /// Appends what [`Self::run_kept`] kept to `out`, the oldest first: R numbers of the first root, R of the second. Those
+    /// of an inactive run mean nothing.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn take_kept(&mut self, entry: EntryId, roots: [TensorId; 2], out: &mut Vec<f32>) -> Result<(), DeviceError> {
+        for root in roots {
+            let start = out.len();
+            out.resize(start + self.program().runs(), 0.0);
+            self.read_each(entry, root, &mut out[start..])?;
+        }
+        Ok(())
+    }
     /// What lies at a place of run `r`.
     ///
     /// # Errors
@@ -87,9 +113,13 @@ pub trait Replay {
     fn write(&mut self, place: Place, r: usize, values: &[f32]) -> Result<(), DeviceError>;
 }
 
+/// Rows of a micro-batch on a CPU, at least: few enough for the nearer caches, and enough for a product's tiles.
+const MICRO_BATCH_ROWS: usize = 512;
+
 impl Device for Cpu {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
-        Ok(Box::new(Session::new(Arc::clone(program), *self)))
+        let program = program.in_micro_batches_of(MICRO_BATCH_ROWS);
+        Ok(Box::new(Session::new(Arc::new(program), *self)))
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {
         Ops::sum_squares(self, x)

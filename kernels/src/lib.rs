@@ -17,6 +17,7 @@
 //! `F` feed-forward width, `L` layers, `V` vocabulary, `N = B·T` rows.
 
 pub mod aligned;
+pub mod bounds;
 pub mod conformance;
 pub mod cpu;
 pub mod cuda;

@@ -4,6 +4,7 @@
 //! once, when a graph is built.
 
 use crate::real::Real;
+use crate::reference::{self, LANES, fold_lanes};
 use crate::update::UpdateExpr;
 
 /// Which terms of the inner dimension belong to output row `i`. Masked terms are not terms.
@@ -134,6 +135,44 @@ pub trait Ops<T: Real>: Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 
+    /// c = start + A·B (+ residual) as [`Self::matmul`], and y = f(c). With `spare` nothing reads c but this device's
+    /// [`Self::matmul_activation_backward`]: it may hold what that one needs instead.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn matmul_activation(
+        &self,
+        mm: &MatMul,
+        a: &[T],
+        b: &[T],
+        start: Start<'_, T>,
+        residual: Option<&[T]>,
+        f: Activation,
+        spare: bool,
+        c: &mut [T],
+        y: &mut [T],
+    ) {
+        let _ = spare;
+        self.matmul(mm, a, b, start, residual, c);
+        self.activation(f, c, y);
+    }
+    /// dx = f'(x)·(A·B), where with `spare` x is what [`Self::matmul_activation`] left. `dy` has room for A·B; what it
+    /// holds afterwards is not said.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn matmul_activation_backward(
+        &self,
+        mm: &MatMul,
+        a: &[T],
+        b: &[T],
+        f: Activation,
+        spare: bool,
+        x: &[T],
+        dy: &mut [T],
+        dx: &mut [T],
+    ) {
+        let _ = spare;
+        self.matmul(mm, a, b, Start::Zero, None, dy);
+        self.activation_backward(f, x, dy, dx);
+    }
+
     /// y = γ·(x − mean)·rstd + β over rows of `width`; keeps mean \[rows\] and rstd \[rows\].
     #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
     fn layer_norm(
@@ -198,6 +237,35 @@ pub trait Ops<T: Real>: Send + Sync {
     fn embedding_backward(&self, width: usize, tokens: &[u32], dx: &[T], dtable: &mut [T]);
     /// out\[j\] = Σ_i x\[i,j\] by the column rule (32 strided partial rows, then the tree).
     fn column_sum(&self, width: usize, x: &[T], out: &mut [T]);
+
+    /// Adds rows to the 32 partial rows \[32, width\] of a [`Self::column_sum`], from zero where they are the `first`.
+    /// The rows before were a multiple of 32.
+    fn column_sum_rows(&self, width: usize, x: &[T], first: bool, partial: &mut [T]) {
+        reference::add_columns(width, x.len() / width, |at, _, acc| acc + x[at], first, partial);
+    }
+    /// The same for [`Self::layer_norm_dparams`]; `partial` is \[2, 32, width\], γ's before β's.
+    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+    fn layer_norm_dparams_rows(
+        &self,
+        width: usize,
+        x: &[T],
+        mean: &[T],
+        rstd: &[T],
+        dy: &[T],
+        first: bool,
+        partial: &mut [T],
+    ) {
+        let (gamma, beta) = partial.split_at_mut(LANES * width);
+        let term = |at: usize, row: usize, acc: T| dy[at].mul_add((x[at] - mean[row]) * rstd[row], acc);
+        reference::add_columns(width, mean.len(), term, first, gamma);
+        reference::add_columns(width, mean.len(), |at, _, acc| acc + dy[at], first, beta);
+    }
+    /// The column sums \[width\] that the partial rows add up to, by the tree.
+    fn fold_columns(&self, width: usize, partial: &[T], out: &mut [T]) {
+        for (j, sum) in out.iter_mut().enumerate() {
+            *sum = fold_lanes(std::array::from_fn(|lane| partial[lane * width + j]));
+        }
+    }
 
     /// losses \[N\] in nats and the log-sum-exp \[N\].
     fn cross_entropy(&self, shape: &CrossEntropy, logits: &[T], targets: &[u32], losses: &mut [T], lse: &mut [T]);

@@ -90,3 +90,32 @@ fn counted_gradients_have_names_too() {
         assert!((measured.metrics[&format!("small_gradients.{t}")] - small).abs() < 1e-12);
     }
 }
+
+#[test]
+fn losses_by_tokens_and_sizes_have_names_too() {
+    let trained = runs().into_iter().find(|run| run.recipe.train.int("steps") > 1);
+    let mut run = trained.expect("a suite that trains");
+    run.recipe.train.0.insert("probe".into(), Scalar::Text("isoflop".into()));
+    run.recipe.train.0.insert("eval_every".into(), Scalar::Int(0));
+    let measured = measure(&run);
+    let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
+    let names = metrics::names(&run.recipe.train, sets);
+    assert!(measured.metrics.keys().all(|name| names.contains(&metrics::pattern(name))));
+    let (steps, batch) = (run.recipe.train.int("steps") as u64, run.recipe.train.int("batch") as u64);
+    let seq = run.recipe.task.params.int("seq") as u64;
+    let losses: BTreeMap<u64, f64> =
+        measured.metrics.iter().filter_map(|(name, loss)| Some((metrics::tokens_of(name)?, *loss))).collect();
+    let curve: BTreeMap<u64, f64> =
+        measured.curves["val_loss"].iter().map(|p| (p.step * batch * seq, p.value.unwrap())).collect();
+    assert_eq!(losses, curve, "every evaluation is one of them");
+    assert_eq!(losses.last_key_value().unwrap(), (&(steps * batch * seq), &measured.metrics["val_loss"]));
+    assert_eq!(
+        metrics::first_point(&run.recipe.train, sets, "val_loss", false),
+        Some(measured.curves["val_loss"][0].step)
+    );
+    let (all, body) = (measured.metrics["size.standard"], measured.metrics["size.kaplan"]);
+    let params = &run.recipe.model.params;
+    let (width, vocab) = (params.int("width") as f64, run.recipe.task.params.int("vocab") as f64);
+    assert_eq!(all - body, width * vocab, "the head");
+    assert_eq!(body, 12.0 * width * width * params.int("layers") as f64);
+}

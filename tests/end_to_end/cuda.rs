@@ -99,11 +99,41 @@ fn with_a_driver_that_cannot_be_used() {
     refuses(&on_cuda(&lab, &[]), "CUDA's run-time compiler lacks nvrtcVersion; install CUDA 13");
 }
 
+/// A run-time compiler that is never asked to compile.
+fn compiler() -> String {
+    let names = ["CreateProgram", "CompileProgram", "DestroyProgram", "GetErrorString"];
+    let pairs = ["ProgramLog", "PTX", "CUBIN"].iter().flat_map(|of| [format!("Get{of}Size"), format!("Get{of}")]);
+    let all = names.into_iter().map(String::from).chain(pairs);
+    let empty: String = all.map(|name| format!("int nvrtc{name}(void) {{ return 0; }}\n")).collect();
+    empty + "int nvrtcVersion(int* a, int* b) { *a = 13; *b = 0; return 0; }\n"
+}
+
 #[test]
-fn fast_math_is_refused_before_anything_is_looked_for() {
-    let done = on_cuda(&Lab::new(), &["--math", "fast"]);
-    done.exits(2);
-    assert_eq!(done.stderr, "preheat: --math fast: the cuda device computes in exact math only; use --math exact\n");
+fn fast_math_needs_cublas_and_says_so_in_one_line() {
+    let lab = Lab::new();
+    if !library(&lab, "libcuda.so.1", &driver(&[NEW, ONE])) {
+        return preheat::skip("fast_math_needs_cublas_and_says_so_in_one_line", "gcc");
+    }
+    if loads("libcublasLt.so.13") {
+        return preheat::skip("fast_math_needs_cublas_and_says_so_in_one_line", "a machine without cuBLAS");
+    }
+    assert!(library(&lab, "libnvrtc.so.13", &compiler()));
+    let missing = |done: &Said, word: &str, reason: &str| {
+        done.exits(5);
+        let line = done.stderr.strip_prefix(&format!("preheat: --math {word}: {reason}; install CUDA 13 or"));
+        let whole = line.is_some_and(|rest| rest.lines().count() == 1 && rest.ends_with("; or use --math exact\n"));
+        assert!(whole && done.stdout.is_empty(), "{done:#?}");
+    };
+    // Where nobody says which, math on a GPU is fast.
+    missing(&on_cuda(&lab, &[]), "fast", "cuBLAS is missing (libcublasLt.so.13 is not found)");
+    missing(&on_cuda(&lab, &["--math", "bf16"]), "bf16", "cuBLAS is missing (libcublasLt.so.13 is not found)");
+    assert!(library(&lab, "libcublasLt.so.13", "int nothing;"));
+    missing(&on_cuda(&lab, &[]), "fast", "cuBLAS is missing (libcublas.so.13 is not found)");
+    assert!(library(&lab, "libcublas.so.13", "int nothing;"));
+    missing(&on_cuda(&lab, &[]), "fast", "cuBLAS lacks cublasLtGetVersion");
+    let cpu = said(lab.bench_command("store", &["--math", "fast"]));
+    cpu.exits(2);
+    assert_eq!(cpu.stderr, "preheat: --math fast: the cpu device computes in exact math only; use --math exact\n");
 }
 
 #[test]

@@ -31,6 +31,9 @@ fn what_was_accepted_is_green_and_stays_in_every_form() {
     let snapshot = lab.read("golden/exact/tiny.smoke.snap");
     let published = snapshot.splitn(3, "---\n").nth(2).expect("insta's header");
     assert_eq!(published, done.stdout, "the published table is what the bench prints to a pipe");
+    let begun: Value = serde_json::from_str(&lab.read("golden/fast/tiny.smoke.json")).expect("beginnings are JSON");
+    let runs = begun["runs"].as_object().expect("runs");
+    assert!(runs.len() == 6 && runs.values().all(|run| run["train_loss"].as_array().is_some_and(|x| x.len() == 4)));
     let changes = lab.read("CHANGELOG.md");
     assert!(
         changes.contains("[numerics] tiny.smoke: first golden, 6 runs") && changes.contains("(a test)"),

@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 26] = [
+const ARMS: [(&str, &str); 27] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (

@@ -10,7 +10,7 @@ use kept::Texts;
 use lint::Report;
 use preheat_kernels::cuda::nvrtc::Nvrtc;
 use preheat_kernels::cuda::{Sources, Unit};
-use preheat_kernels::graph::Update;
+use preheat_kernels::graph::{Graph, Op, ShapeError, Update};
 use preheat_kernels::update::UpdateExpr;
 use preheat_suites::optimizers::OPTIMIZERS;
 use preheat_suites::registry::{ParamDef, ParamKind, Params, Preset, Scalar};
@@ -61,12 +61,39 @@ fn values(def: &ParamDef) -> Vec<Scalar> {
     }
 }
 
-/// The expression of an update that has one kernel.
-fn elementwise(update: Update) -> Option<UpdateExpr> {
+/// The expressions of an update: its own, or those of its stages on a small model's tensors.
+fn of_update(update: Update) -> Vec<UpdateExpr> {
     match update {
-        Update::Elementwise(expr) => Some(expr),
-        Update::PerTensor(_) => None,
+        Update::Elementwise(expr) => vec![expr],
+        staged @ Update::PerTensor(_) => {
+            let all = stages(staged).unwrap_or_else(|e| panic!("{e}"));
+            assert!(!all.is_empty(), "an optimizer without an expression");
+            all
+        }
     }
+}
+
+/// An embedding, a hidden layer with a bias and a head that is tied: every kind of tensor that an optimizer tells apart.
+fn stages(update: Update) -> Result<Vec<UpdateExpr>, ShapeError> {
+    let mut g = Graph::new();
+    let (tokens, targets) = (g.tokens("tokens", 6), g.tokens("targets", 6));
+    let (table, gamma, beta) = (g.param("table", &[5, 4]), g.param("gamma", &[4]), g.param("beta", &[4]));
+    let (wide, narrow, bias) = (g.param("wide", &[4, 8]), g.param("narrow", &[8, 4]), g.param("bias", &[8]));
+    let x = g.embedding(tokens, table, None)?;
+    let x = g.layer_norm(x, gamma, beta, 1e-5)?;
+    let x = g.linear(x, wide, Some(bias), None)?;
+    let x = g.linear(x, narrow, None, None)?;
+    let logits = g.linear_tied(x, table)?;
+    let (loss, _) = g.cross_entropy(logits, targets, 0.0)?;
+    g.backward(loss, &[]);
+    let norm = g.grad_norm();
+    let done = g.update(norm, update, None);
+    let program = g.compile(1, &[("train", &[loss, done])]);
+    let maps = program.graph().nodes().iter().filter_map(|node| match &node.op {
+        Op::Map { expr, .. } | Op::Update { expr, .. } => Some(expr.clone()),
+        _ => None,
+    });
+    Ok(maps.collect())
 }
 
 /// The update expressions of every registered optimizer: as it is, and with each parameter changed.
@@ -80,11 +107,12 @@ fn expressions() -> Vec<UpdateExpr> {
                 let mut params = preset.clone();
                 params.insert(def.name.into(), value);
                 // A pair of parameters may exclude each other.
-                all.extend((entry.build)(&Params(params)).ok().and_then(|optimizer| elementwise(optimizer.update())));
+                let built = (entry.build)(&Params(params)).ok();
+                all.extend(built.into_iter().flat_map(|optimizer| of_update(optimizer.update())));
             }
         }
         let built = (entry.build)(&Params(preset)).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-        all.extend(elementwise(built.update()));
+        all.extend(of_update(built.update()));
     }
     all
 }

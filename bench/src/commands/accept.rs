@@ -26,9 +26,11 @@ pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
         return Err(Failure { exit: Exit::Failed, message });
     }
     let golden = Golden::new(&args.suite.golden);
+    let early = session.beginnings(&done)?;
     let mut exit = Exit::Golden;
     for (result, failures) in done.results.iter().zip(&done.failures) {
         if failures.is_empty() {
+            golden.accept_beginnings(result, &early).map_err(Failure::failed)?;
             accept(&golden, result, args.reason.as_deref())?;
             continue;
         }

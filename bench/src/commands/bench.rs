@@ -1,17 +1,21 @@
 //! `preheat bench`.
 
 use super::{junit, list, shard};
-use crate::cli::{BenchArgs, DeviceArg, Format};
+use crate::cli::{BenchArgs, Format};
 use crate::exit::{Exit, Failure};
+use crate::golden::fast::{self, Compared, Side};
 use crate::golden::{Difference, Golden, compare};
 use crate::lab::carry::Missing;
 use crate::lab::part::Part;
 use crate::lab::session::{Done, Session, resume_line};
 use crate::lab::shard::Shard;
-use crate::lab::{Options, device, load};
+use crate::lab::{MathArg, Options, device, load};
 use crate::results::{SCHEMA, SuiteResult};
 use crate::table::{self, Style};
+use preheat_suites::run::RunId;
+use preheat_suites::train::Early;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 /// What `--format json` prints: all of it on stdout, whatever the exit code, unless that is 2.
@@ -43,6 +47,8 @@ struct Entry<'a> {
 pub(super) enum Status {
     /// Equal in every bit.
     Equal,
+    /// In fast math: as golden, as far as rounding goes.
+    Close,
     /// Red.
     Moved(Vec<Difference>),
     /// Nothing was accepted for this suite and tier, or it cannot be read.
@@ -51,6 +57,8 @@ pub(super) enum Status {
     NotCompared(String),
     /// Nothing was trained, and the store does not hold all.
     Missing(String),
+    /// In fast math: the comparison came to no answer.
+    Undecided(String),
 }
 
 /// Trains what is missing, judges, compares, prints.
@@ -62,7 +70,7 @@ pub fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     if let (Err(failure), Format::Json, false) = (&done, args.format, args.list || args.verify)
         && failure.exit != Exit::Usage
     {
-        json(args.device, failure.exit, false, Some(&failure.message), None, Vec::new());
+        json(args, failure.exit, false, Some(&failure.message), None, Vec::new());
     }
     done
 }
@@ -72,7 +80,8 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     if args.format == Format::Junit && (shard.is_some() || args.list || args.verify) {
         return Err(Failure::usage("--format junit: nothing is judged here; allowed: a bench of whole suites"));
     }
-    let device = device::choose(args.device, args.math, &args.suite.store)?;
+    let math = args.math.unwrap_or(MathArg::of(args.device));
+    let device = device::choose(args.device, math, &args.suite.store)?;
     let options =
         Options { filter: args.filter.clone(), seeds: args.seeds, task: args.task.clone(), ..args.suite.options() };
     let session = Session::new(options, device, args.cohort.map(usize::from));
@@ -88,6 +97,7 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let done = session.carry(&suites, !args.no_train)?;
     let golden = Golden::new(&args.suite.golden);
+    let early = (!session.is_exact()).then(|| session.beginnings(&done)).transpose()?;
     let whole = !done.interrupted && done.full.is_none();
     let statuses: Vec<Status> = done
         .results
@@ -95,7 +105,7 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
         .zip(done.failures.iter().zip(&done.missing))
         .map(|(result, (failures, missing))| match lack(missing) {
             Some(why) => Status::Missing(why),
-            None => status(&golden, result, failures, whole, session.options().partial()),
+            None => status(&golden, (result, early.as_ref()), failures, whole, session.options().partial()),
         })
         .collect();
     let exit = exit(&done, &statuses);
@@ -110,7 +120,14 @@ fn lack(Missing { runs, waiting }: &Missing) -> Option<String> {
     (runs + waiting > 0).then(|| format!("{runs} runs are not in the store{wait}"))
 }
 
-fn status(golden: &Golden, here: &SuiteResult, failures: &[String], whole: bool, partial: Option<&str>) -> Status {
+/// How a result stands to golden. `early` says how runs of fast math begin, and is not there in exact math.
+fn status(
+    golden: &Golden,
+    (here, early): (&SuiteResult, Option<&BTreeMap<RunId, Early>>),
+    failures: &[String],
+    whole: bool,
+    partial: Option<&str>,
+) -> Status {
     if !whole || !failures.is_empty() {
         return Status::NotCompared("not all of its runs are there".into());
     }
@@ -118,20 +135,43 @@ fn status(golden: &Golden, here: &SuiteResult, failures: &[String], whole: bool,
         return Status::NotCompared(format!("{why}; golden holds whole suites"));
     }
     match golden.load(&here.stem()) {
-        Ok(Some(was)) => {
-            let differences = compare(&was, here);
-            if differences.is_empty() { Status::Equal } else { Status::Moved(differences) }
-        }
+        Ok(Some(was)) => match early {
+            Some(early) => close(golden, &was, here, early),
+            None => {
+                let differences = compare(&was, here);
+                if differences.is_empty() { Status::Equal } else { Status::Moved(differences) }
+            }
+        },
         Ok(None) => Status::NoGolden(format!("no golden for {}; `preheat accept` makes one", here.stem())),
         Err(why) => Status::NoGolden(why),
     }
 }
 
+/// How a result of fast math stands to golden.
+fn close(golden: &Golden, was: &SuiteResult, here: &SuiteResult, early: &BTreeMap<RunId, Early>) -> Status {
+    let begun = match golden.beginnings(&here.stem()) {
+        Ok(Some(begun)) => begun,
+        Ok(None) => {
+            return Status::NoGolden(format!(
+                "no beginnings of {} in golden; `preheat accept` writes them",
+                here.stem()
+            ));
+        }
+        Err(why) => return Status::NoGolden(why),
+    };
+    let side = |result, early| Side { result, early };
+    match fast::compare(side(was, &begun), side(here, early)) {
+        Compared { differences, .. } if !differences.is_empty() => Status::Moved(differences),
+        Compared { undecided: Some(why), .. } => Status::Undecided(why),
+        Compared { .. } => Status::Close,
+    }
+}
+
 fn exit(done: &Done, statuses: &[Status]) -> Exit {
     let of = |status: &Status| match status {
-        Status::Equal | Status::NotCompared(_) => Exit::Golden,
+        Status::Equal | Status::Close | Status::NotCompared(_) => Exit::Golden,
         Status::Moved(_) => Exit::Regression,
-        Status::NoGolden(_) | Status::Missing(_) => Exit::Incomparable,
+        Status::NoGolden(_) | Status::Missing(_) | Status::Undecided(_) => Exit::Incomparable,
     };
     let mut exit = statuses.iter().map(of).fold(Exit::Golden, Exit::worst);
     if done.full.is_some() || done.failures.iter().any(|f| !f.is_empty()) {
@@ -147,7 +187,7 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
         Format::Json => {
             let entries = whole.iter().zip(&done.failures);
             let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
-            json(args.device, exit, done.interrupted, done.full.as_deref(), None, entries.collect());
+            json(args, exit, done.interrupted, done.full.as_deref(), None, entries.collect());
         }
         Format::Junit => out(&junit::report(&whole, &done.failures, done.full.as_deref())),
         Format::Csv => out(&table::csv::suites(&done.results)),
@@ -166,13 +206,14 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
         let stem = result.stem();
         match status {
             Status::Equal => eprintln!("preheat: {stem}: as golden"),
+            Status::Close => eprintln!("preheat: {stem}: as golden, within what fast math allows"),
             Status::Moved(differences) => {
                 for difference in differences {
                     eprintln!("preheat: {stem}: {difference}");
                 }
             }
             Status::NoGolden(why) => eprintln!("preheat: {stem}: {why}"),
-            Status::NotCompared(why) | Status::Missing(why) => {
+            Status::NotCompared(why) | Status::Missing(why) | Status::Undecided(why) => {
                 eprintln!("preheat: {stem}: not compared with golden: {why}")
             }
         }
@@ -189,12 +230,12 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
 }
 
 /// What became of a shard, as JSON.
-pub(super) fn shard_json(device: DeviceArg, exit: Exit, part: &Part) {
-    json(device, exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
+pub(super) fn shard_json(args: &BenchArgs, exit: Exit, part: &Part) {
+    json(args, exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
 }
 
 fn json(
-    device: DeviceArg,
+    args: &BenchArgs,
     exit: Exit,
     interrupted: bool,
     error: Option<&str>,
@@ -202,8 +243,8 @@ fn json(
     suites: Vec<Entry<'_>>,
 ) {
     let exit = exit.code();
-    let document =
-        Document { schema: SCHEMA, device: device.name(), math: "exact", exit, interrupted, error, shard, suites };
+    let (device, math) = (args.device.name(), args.math.unwrap_or(MathArg::of(args.device)).name());
+    let document = Document { schema: SCHEMA, device, math, exit, interrupted, error, shard, suites };
     match serde_json::to_string_pretty(&document) {
         Ok(text) => out(&(text + "\n")),
         Err(e) => eprintln!("preheat: {e}"),

@@ -4,8 +4,9 @@ use super::bench::out;
 use crate::cli::Format;
 use crate::exit::{Exit, Failure};
 use crate::fit::outcome::{Asked, Outcome, outcome};
-use crate::fit::table::{Words, parse};
-use crate::fit::{draw, show};
+use crate::fit::sweep::{self, Sweep};
+use crate::fit::table::{Table, Words, parse};
+use crate::fit::{draw, own, show};
 use crate::store::envelope::write_atomic;
 use crate::table::Style;
 use clap::{Args, ValueEnum};
@@ -23,8 +24,10 @@ const MOST_BYTES: u64 = 256 << 20;
 /// `preheat fit`.
 #[derive(Clone, Debug, Args)]
 pub struct FitArgs {
-    /// A CSV with the columns budget_flops, params, tokens, loss; other text columns make groups, one fit each.
-    #[arg(value_name = "TABLE.csv")]
+    /// A CSV with the columns budget_flops, params, tokens, loss; other text columns make groups, one fit each. Or a store of
+    /// records, or a golden result, whose runs have the probe isoflop. Or a sweep, a CSV with the columns params, batch,
+    /// peak_lr, loss (and beta2), for the laws of rate, batch and beta2.
+    #[arg(value_name = "TABLE.csv|STORE|GOLDEN.json")]
     pub table: PathBuf,
     /// How the table counts FLOPs, where it has no column `counting`: standard (6N with the head), kaplan (without the
     /// head), attention (with attention), chinchilla-exact.
@@ -103,7 +106,10 @@ pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
     }
     let file = args.table.display().to_string();
     let words = Words { counting: args.counting.as_deref().and_then(Convention::of), group: args.group.clone() };
-    let table = parse(&file, &read(&args.table)?, &words).map_err(Failure::usage)?;
+    let table = match source(args, &file, &words)? {
+        Source::Points(table) => table,
+        Source::Sweep(found) => return tell_sweep(&found, args),
+    };
     let asked = Asked {
         procedure: args.procedure.map(|word| match word {
             ProcedureArg::Authors => Procedure::Authors,
@@ -131,12 +137,55 @@ pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
     Ok(Exit::Golden)
 }
 
+/// What the word on the command line is.
+enum Source {
+    Points(Table),
+    Sweep(Sweep),
+}
+
+fn source(args: &FitArgs, file: &str, words: &Words) -> Result<Source, Failure> {
+    if args.table.is_dir() {
+        return own::store(&args.table, words).map(Source::Points).map_err(Failure::usage);
+    }
+    let bytes = read(&args.table)?;
+    let read = if args.table.extension().is_some_and(|e| e == "json") {
+        own::golden(file, &bytes, words).map(Source::Points)
+    } else if sweep::is_sweep(&bytes) {
+        sweep::parse(file, &bytes).map(Source::Sweep)
+    } else {
+        parse(file, &bytes, words).map(Source::Points)
+    };
+    read.map_err(Failure::usage)
+}
+
+fn tell_sweep(found: &Sweep, args: &FitArgs) -> Result<Exit, Failure> {
+    for warning in &found.warnings {
+        eprintln!("preheat: {warning}");
+    }
+    if let Some(row) = found.laws.iter().find(|_| found.laws.iter().all(|row| row.law.is_none())) {
+        let why = row.why.clone().unwrap_or_default();
+        return Err(Failure::usage(format!("{}: no law of {}: {why}", found.file, row.what)));
+    }
+    let style = match args.format {
+        Format::Json => {
+            out(&(serde_json::to_string_pretty(found).map_err(Failure::failed)? + "\n"));
+            return Ok(Exit::Golden);
+        }
+        Format::Csv => {
+            out(&sweep::csv(found));
+            return Ok(Exit::Golden);
+        }
+        Format::Markdown => Style::Markdown,
+        Format::Table if std::io::stdout().is_terminal() => Style::Unicode,
+        Format::Table | Format::Junit => Style::Plain,
+    };
+    out(&sweep::text(found, style));
+    Ok(Exit::Golden)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
     let about = std::fs::metadata(path).map_err(|e| wrong(&e))?;
-    if about.is_dir() {
-        return Err(wrong(&"is a directory; a CSV file is needed"));
-    }
     if about.len() > MOST_BYTES {
         return Err(wrong(&format!("has {} bytes; allowed: at most {MOST_BYTES}", about.len())));
     }

@@ -62,8 +62,10 @@ fn bits(status: &Status, failures: &[String], full: Option<&str>) -> TestCaseSta
         return bad(NonSuccessKind::Error, "failed", &lines.join("; "));
     }
     match status {
-        Status::Equal => TestCaseStatus::success(),
-        Status::NoGolden(why) | Status::Missing(why) => bad(NonSuccessKind::Error, "incomparable", why),
+        Status::Equal | Status::Close => TestCaseStatus::success(),
+        Status::NoGolden(why) | Status::Missing(why) | Status::Undecided(why) => {
+            bad(NonSuccessKind::Error, "incomparable", why)
+        }
         Status::NotCompared(why) => skipped(why),
         Status::Moved(all) => {
             let lines: Vec<String> =
@@ -87,8 +89,10 @@ fn of_claim(claim: &ClaimResult, status: &Status) -> TestCaseStatus {
     }
     match status {
         _ if claim.is_of_another_tier() => skipped("another tier judges it"),
-        Status::Equal | Status::Moved(_) => TestCaseStatus::success(),
-        Status::NoGolden(why) | Status::NotCompared(why) | Status::Missing(why) => skipped(why),
+        Status::Equal | Status::Close | Status::Moved(_) => TestCaseStatus::success(),
+        Status::NoGolden(why) | Status::NotCompared(why) | Status::Missing(why) | Status::Undecided(why) => {
+            skipped(why)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::results::tier_name;
 use crate::store::Store;
 use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
+use preheat_suites::claims::Tier;
 use preheat_suites::plan::Planned;
 use preheat_suites::run::{Run, RunId};
 use serde::Serialize;
@@ -85,7 +86,22 @@ pub(super) fn list(session: &Session, suites: &[Suite], shard: Option<Shard>, fo
         session.jobs(),
         core / 1e9
     );
+    for suite in suites.iter().filter(|suite| suite.tier == Tier::Paper) {
+        let flops: f64 = rows.iter().filter(|row| row.suite == suite.name).map(|row| row.flops).sum();
+        eprintln!("preheat: {}: {}", suite.name, gpu_hours(flops));
+    }
     Ok(Exit::Golden)
+}
+
+/// FLOPs a second of one GPU that the paper tier's cost is told at: a rate to scale from, not one that was measured.
+const GPU_FLOPS: f64 = 2e14;
+
+fn gpu_hours(flops: f64) -> String {
+    format!(
+        "{flops:.2e} FLOPs, {:.0} GPU-hours at {:.0} TFLOP/s a GPU (assumed)",
+        flops / GPU_FLOPS / 3600.0,
+        GPU_FLOPS / 1e12
+    )
 }
 
 fn row(
@@ -189,4 +205,14 @@ pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) 
     }
     eprintln!("preheat: {} runs built, one step each, nothing kept", seen.len());
     Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpu_hours_follow_from_the_rate_that_is_said() {
+        assert_eq!(gpu_hours(7.2e20), "7.20e20 FLOPs, 1000 GPU-hours at 200 TFLOP/s a GPU (assumed)");
+    }
 }

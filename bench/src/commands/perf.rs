@@ -61,7 +61,7 @@ pub enum What {
     Gemm(GemmArgs),
     /// Time the training step of a cohort of one shape, on a cpu or on cuda.
     Cohort(CohortArgs),
-    /// Time one square matrix product in exact math, on a cpu or on cuda.
+    /// Time one square matrix product, on a cpu or on cuda.
     Product(ProductArgs),
 }
 
@@ -96,6 +96,9 @@ pub struct OnArgs {
     /// Where numbers are computed.
     #[arg(long, value_enum, default_value = "cpu")]
     pub device: DeviceArg,
+    /// exact: the project's kernels. fast, f32, tf32, bf16: cuBLAS.
+    #[arg(long, value_enum, default_value = "exact")]
+    pub math: MathArg,
     /// For so long, in seconds.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub seconds: f64,
@@ -296,28 +299,30 @@ fn warn_of(waited: f64) {
 }
 
 fn cohort(args: &CohortArgs) -> Result<Exit, Failure> {
-    let OnArgs { device, seconds, format } = args.on;
-    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let OnArgs { device, math, seconds, format } = args.on;
+    let chosen = device::choose(device, math, &place("target/preheat"))?;
     let report = cohort::measure(&args.shape, &chosen, args.cohort.into(), Budget::Seconds(seconds))?;
     print(format, &report, || {
         let CohortReport { device, cohort, median_ms, tokens_per_s, gflops, .. } = &report;
-        let header = ["shape", "device", "runs", "ms a step", "tokens/s", "GFLOP/s"].map(String::from).to_vec();
+        let header = ["shape", "device", "math", "runs", "ms a step", "tokens/s", "GFLOP/s"].map(String::from).to_vec();
         let numbers =
             [cohort.to_string(), format!("{median_ms:.3}"), format!("{tokens_per_s:.0}"), format!("{gflops:.1}")];
-        let row = [report.shape.to_string(), (*device).into()].into_iter().chain(numbers).collect();
+        let row = [report.shape.to_string(), (*device).into(), math.name().into()].into_iter().chain(numbers).collect();
         vec![header, row]
     })?;
     Ok(Exit::Golden)
 }
 
 fn product(args: &ProductArgs) -> Result<Exit, Failure> {
-    let OnArgs { device, seconds, format } = args.on;
-    let chosen = device::choose(device, MathArg::Exact, &place("target/preheat"))?;
+    let OnArgs { device, math, seconds, format } = args.on;
+    let chosen = device::choose(device, math, &place("target/preheat"))?;
     let report = cohort::product(&chosen, args.size.into(), Budget::Seconds(seconds))?;
     print(format, &report, || {
         let ProductReport { device, size, median_ms, gflops, .. } = &report;
-        let header = ["M = N = K", "device", "ms", "GFLOP/s"].map(String::from).to_vec();
-        vec![header, vec![size.to_string(), (*device).into(), format!("{median_ms:.3}"), format!("{gflops:.1}")]]
+        let header = ["M = N = K", "device", "math", "ms", "GFLOP/s"].map(String::from).to_vec();
+        let numbers = [format!("{median_ms:.3}"), format!("{gflops:.1}")];
+        let row = [size.to_string(), (*device).into(), math.name().into()].into_iter().chain(numbers).collect();
+        vec![header, row]
     })?;
     Ok(Exit::Golden)
 }

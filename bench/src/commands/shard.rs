@@ -26,7 +26,7 @@ pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, args: &Be
     }
     let rows = rows(&part, shard);
     match args.format {
-        Format::Json => shard_json(args.device, exit, &part),
+        Format::Json => shard_json(args, exit, &part),
         Format::Csv => out(&rows.map(|row| row.join(",") + "\n").concat()),
         Format::Markdown => out(&(draw(rows.into(), Style::Markdown) + "\n")),
         _ if std::io::stdout().is_terminal() => out(&(draw(rows.into(), Style::Unicode) + "\n")),

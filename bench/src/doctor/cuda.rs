@@ -7,11 +7,17 @@ use crate::lab::libraries;
 use crate::lab::trainer::Trainers;
 use crate::lab::work::Work;
 use crate::lab::{Options, load};
+use preheat_kernels::bounds::{Precision, outside};
 use preheat_kernels::conformance::cases;
+use preheat_kernels::cuda::blas::Blas;
+use preheat_kernels::cuda::gemm::MathMode;
 use preheat_kernels::cuda::gpu::GpuExec;
 use preheat_kernels::cuda::probe::{self, version};
-use preheat_kernels::cuda::{Cuda, Sources};
-use preheat_kernels::device::Device;
+use preheat_kernels::cuda::{Cuda, Math, Sources};
+use preheat_kernels::device::{Device, DeviceError, Place};
+use preheat_kernels::graph::Graph;
+use preheat_kernels::ops::{MatMul, Start};
+use preheat_kernels::rng::Stream;
 use preheat_suites::claims::Tier;
 use preheat_suites::run::{Run, RunId};
 use std::collections::BTreeMap;
@@ -46,7 +52,8 @@ pub fn examine(cuda: &Arc<Cuda>, golden: &Path) -> Vec<Finding> {
         judged("kernels spill nothing", spills(cuda).map(|(kernels, wrong)| (format!("{kernels} kernels"), wrong))),
         judged("ops", ops(&**cuda)),
     ];
-    let eager = Arc::new(Cuda::new(Arc::clone(cuda.gpu()), cuda.host(), false));
+    all.extend(fast(cuda));
+    let eager = Arc::new(Cuda::new(Arc::clone(cuda.gpu()), cuda.host(), false, Math::Exact));
     for (what, device, cohort) in
         [("golden, in cohorts", cuda, 64), ("golden, alone", cuda, 1), ("golden, launched one by one", &eager, 64)]
     {
@@ -74,6 +81,59 @@ fn spills(cuda: &Cuda) -> Result<(usize, Vec<String>), String> {
     let wrong = footprints.iter().filter(|(_, footprint)| footprint.local_bytes > 0);
     let wrong = wrong.map(|(name, footprint)| format!("{name} takes {} bytes of local memory", footprint.local_bytes));
     Ok((footprints.len(), wrong.collect()))
+}
+
+/// Fast math: cuBLAS, and the error bounds of its products in each mode.
+fn fast(cuda: &Arc<Cuda>) -> Vec<Finding> {
+    let blas = match Blas::open(&libraries::folders()) {
+        Ok(blas) => blas,
+        Err(absent) => {
+            let found = format!("{absent}; {}; --math exact does without", absent.remedy());
+            return vec![Finding::new("cuda", "fast math", State::Absent, found)];
+        }
+    };
+    let of = |mode: MathMode| {
+        let device = Cuda::new(Arc::clone(cuda.gpu()), cuda.host(), true, Math::Fast(blas, mode));
+        judged(&format!("products in {}", mode.name()), products(&device))
+    };
+    MathMode::ALL.into_iter().map(of).collect()
+}
+
+/// Products of numbers that every mode takes as they are, so that only sums can be wrong, against their error bounds.
+fn products(device: &dyn Device) -> Looked {
+    let mut wrong = Vec::new();
+    let sizes = [(1, 1, 1), (31, 33, 65), (64, 64, 64), (128, 96, 512), (7, 256, 1000)];
+    for (m, n, k) in sizes {
+        let mm = MatMul::nn(m, n, k);
+        let (a, b, bias) = (short_numbers(1, m * k), short_numbers(2, k * n), short_numbers(3, n));
+        let c = product(device, &mm, [&a, &b, &bias]).map_err(|e| e.to_string())?;
+        let seen = outside(&mm, [&a, &b], Start::Bias(&bias), None, &c, Precision::EXACT_INPUTS);
+        wrong.extend(seen.map(|words| format!("{m}×{n}×{k} {words}")));
+    }
+    Ok((format!("{} shapes inside the error bounds of sums in f32", sizes.len()), wrong))
+}
+
+/// A + bias, as a program of one layer computes it.
+fn product(device: &dyn Device, mm: &MatMul, [a, b, bias]: [&[f32]; 3]) -> Result<Vec<f32>, DeviceError> {
+    let mut graph = Graph::new();
+    let (x, w) = (graph.input("a", &[mm.m, mm.k]), graph.input("b", &[mm.k, mm.n]));
+    let added = graph.input("bias", &[mm.n]);
+    let y = graph.linear(x, w, Some(added), None).expect("the shapes fit");
+    let program = Arc::new(graph.compile(1, &[("product", &[y])]));
+    let entry = program.entry("product").expect("just compiled");
+    let mut session = device.session(&program)?;
+    for (id, values) in [(x, a), (w, b), (added, bias)] {
+        session.write(Place::Tensor(id), 0, values)?;
+    }
+    session.run(entry)?;
+    Ok(session.read(Place::Output(entry, y), 0)?.into_owned())
+}
+
+/// Normal numbers cut to bf16's 8 bits.
+fn short_numbers(stream: u32, len: usize) -> Vec<f32> {
+    let mut x = vec![0.0; len];
+    Stream::new(11, stream).fill_normal(0, &mut x);
+    x.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect()
 }
 
 /// Every op on awkward shapes against the reference.
@@ -145,6 +205,12 @@ mod tests {
 
     fn golden() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden"))
+    }
+
+    #[test]
+    fn sound_products_are_inside_their_bounds() {
+        let (seen, wrong) = products(&Cpu::new(Simd::detect())).unwrap();
+        assert!(wrong.is_empty() && seen.starts_with("5 shapes"), "{seen} {wrong:?}");
     }
 
     #[test]

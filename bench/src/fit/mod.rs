@@ -2,5 +2,7 @@
 
 pub mod draw;
 pub mod outcome;
+pub mod own;
 pub mod show;
+pub mod sweep;
 pub mod table;

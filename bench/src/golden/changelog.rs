@@ -44,6 +44,10 @@ pub fn lines(
                 format!("- [{tag}] {suite}: {what}: {} new, {} gone{because}", only_here.len(), only_golden.len())
             }
             Difference::Derived { first } => format!("- [claim] {suite}: {}{because}", first.join("; ")),
+            // Fast math is compared and never accepted.
+            fast @ (Difference::Scalars { .. } | Difference::Window { .. } | Difference::Losses { .. }) => {
+                format!("- [numerics] {suite}: {fast}{because}")
+            }
         });
     }
     lines

@@ -43,6 +43,31 @@ pub enum Difference {
         /// Those that only this bench has.
         only_here: Vec<String>,
     },
+    /// Fast math: learning rates or the optimizer's scalars moved, which no device computes.
+    Scalars {
+        /// How many runs.
+        runs: usize,
+        /// Of how many.
+        of: usize,
+        /// The first few.
+        first: Vec<String>,
+    },
+    /// Fast math: runs begin otherwise than rounding explains.
+    Window {
+        /// How many runs.
+        runs: usize,
+        /// Of how many.
+        of: usize,
+        /// The worst few.
+        first: Vec<String>,
+    },
+    /// Fast math: final losses differ by more than their margin.
+    Losses {
+        /// Which.
+        what: String,
+        /// The difference and its interval, in margins.
+        effect: String,
+    },
     /// The runs are equal and what was computed from them is not: statistics or wording changed.
     Derived {
         /// What moved, the first few.
@@ -76,6 +101,15 @@ impl fmt::Display for Difference {
                 }
                 Ok(())
             }
+            Self::Scalars { runs, of, first } => {
+                write!(f, "scalars: the host's numbers of {runs} of {of} runs moved: {}", first.join("; "))
+            }
+            Self::Window { runs, of, first } => {
+                write!(f, "window: {runs} of {of} runs begin otherwise than rounding explains: {}", first.join("; "))
+            }
+            Self::Losses { what, effect } => {
+                write!(f, "losses: final losses of {what} differ by {effect} margins")
+            }
             Self::Derived { first } => write!(f, "derived: equal runs, other tables: {}", first.join("; ")),
         }
     }
@@ -86,7 +120,7 @@ pub fn compare(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let mut found = Vec::new();
     found.extend(numerics(golden, here));
     found.extend(science(golden, here));
-    found.extend(missing(golden, here));
+    found.extend(missing(golden, here, run_key));
     if found.is_empty() && golden != here {
         found.push(Difference::Derived { first: derived(golden, here) });
     }
@@ -102,7 +136,7 @@ fn numerics(golden: &SuiteResult, here: &SuiteResult) -> Option<Difference> {
     (!moved.is_empty()).then_some(Difference::Numerics { runs: moved.len(), of: common.len(), first })
 }
 
-fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
+pub(super) fn science(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
     let flipped = pairs(&golden.claims, &here.claims, claim_key).filter(|(was, is)| was.verdict != is.verdict);
     let swept = pairs(&golden.claims, &here.claims, claim_key).flat_map(|(was, is)| swept(was, is));
     flipped
@@ -135,7 +169,7 @@ fn swept(was: &ClaimResult, is: &ClaimResult) -> Vec<Difference> {
         .collect()
 }
 
-fn missing(golden: &SuiteResult, here: &SuiteResult) -> Vec<Difference> {
+pub(super) fn missing(golden: &SuiteResult, here: &SuiteResult, run_key: fn(&RunResult) -> String) -> Vec<Difference> {
     let lists = [
         ("runs", only(&golden.runs, &here.runs, run_key), only(&here.runs, &golden.runs, run_key)),
         ("cells", only(&golden.cells, &here.cells, cell_key), only(&here.cells, &golden.cells, cell_key)),
@@ -174,7 +208,7 @@ fn run_key(run: &RunResult) -> String {
     format!("{} {}", run.label(), run.id)
 }
 
-fn cell_key(cell: &CellResult) -> String {
+pub(super) fn cell_key(cell: &CellResult) -> String {
     place(&cell.experiment, &cell.arm, &cell.axes)
 }
 
@@ -190,7 +224,11 @@ fn claim_key(claim: &ClaimResult) -> String {
     claim.id.clone()
 }
 
-fn pairs<'a, T>(golden: &'a [T], here: &'a [T], key: fn(&T) -> String) -> impl Iterator<Item = (&'a T, &'a T)> {
+pub(super) fn pairs<'a, T>(
+    golden: &'a [T],
+    here: &'a [T],
+    key: fn(&T) -> String,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
     let index: std::collections::BTreeMap<String, &T> = golden.iter().map(|x| (key(x), x)).collect();
     here.iter().filter_map(move |is| index.get(&key(is)).map(|was| (*was, is)))
 }

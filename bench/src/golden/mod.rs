@@ -1,8 +1,11 @@
 //! Golden: what was accepted. `exact/<suite>.<tier>.json` holds the result with every seed's value;
-//! `exact/<suite>.<tier>.snap` is the published table rendered from it. Both are compared exactly.
+//! `exact/<suite>.<tier>.snap` is the published table rendered from it. Both are compared exactly. `fast/` holds how the
+//! same runs begin, for devices that do not share bits.
 
 mod changelog;
 mod compare;
+mod early;
+pub mod fast;
 
 pub use changelog::{add, lines};
 pub use compare::{Difference, compare};

@@ -7,7 +7,7 @@ use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::claims::judge::judge;
 use preheat_suites::claims::ranking::Ranking;
-use preheat_suites::claims::{Claim, Tier};
+use preheat_suites::claims::{Claim, FitLine, Tier, rows};
 use preheat_suites::definition::{self, Column, Draw};
 use preheat_suites::plan::{Cell, Planned, Ready};
 use preheat_suites::readings::Reading;
@@ -54,6 +54,8 @@ pub struct Suite {
     pub claims: Vec<Claim>,
     /// Its rankings.
     pub rankings: Vec<Ranking>,
+    /// Exponents that it reports.
+    pub fits: Vec<FitLine>,
     /// Its plan.
     pub plan: Box<dyn Staged>,
 }
@@ -79,6 +81,8 @@ pub struct Outcome {
     pub reused: usize,
     /// What was trained here.
     pub throughput: Throughput,
+    /// Where each planned run is kept.
+    pub keys: BTreeMap<RunId, Key>,
 }
 
 /// The sizes of runs, from the smallest to the largest.
@@ -199,6 +203,7 @@ pub fn carry_out(
             break;
         }
     }
+    outcome.keys = keys;
     outcome
 }
 
@@ -274,9 +279,12 @@ fn observe<'p>(
 pub fn result(suite: &Suite, scale: String, observed: Vec<(RunId, Observation)>) -> SuiteResult {
     let (ids, observations): (Vec<RunId>, Vec<Observation>) = observed.into_iter().unzip();
     let judged = judge(&suite.claims, suite.tier, &observations);
+    let fits = rows(&suite.fits, suite.tier, &observations);
     let observed: Vec<_> = ids.into_iter().zip(observations).collect();
     let Suite { name, title, tier, show, draw, claims, rankings, .. } = suite;
-    SuiteResult::new(&About { tier: *tier, name, title, show, draw, claims, rankings }, scale, &observed, judged)
+    let about = About { tier: *tier, name, title, show, draw, claims, rankings };
+    let result = SuiteResult::new(&about, scale, &observed, judged);
+    SuiteResult { fits, ..result }
 }
 
 #[cfg(test)]

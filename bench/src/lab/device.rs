@@ -7,9 +7,10 @@ use crate::cli::DeviceArg;
 use crate::exit::Failure;
 use crate::store::key::Conditions;
 use preheat_kernels::cpu::{Cpu, Simd, check_float_environment};
-use preheat_kernels::cuda::Cuda;
+use preheat_kernels::cuda::blas::Blas;
 use preheat_kernels::cuda::gpu::Gpu;
 use preheat_kernels::cuda::probe::version;
+use preheat_kernels::cuda::{Cuda, Math};
 use preheat_kernels::device::Device;
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -30,16 +31,33 @@ pub enum Chosen {
 /// # Errors
 /// A device that this machine lacks (5), a pair that makes no sense (2).
 pub fn choose(device: DeviceArg, math: MathArg, store: &Path) -> Result<Chosen, Failure> {
-    if math == MathArg::Fast {
-        let name = device.name();
-        let message = format!("--math fast: the {name} device computes in exact math only; use --math exact");
+    if let (DeviceArg::Cpu, Some(_)) = (device, math.mode()) {
+        let word = math.name();
+        let message = format!("--math {word}: the cpu device computes in exact math only; use --math exact");
         return Err(Failure::usage(message));
     }
     let host = cpu()?;
     match device {
         DeviceArg::Cpu => Ok(Chosen::Cpu(host)),
-        DeviceArg::Cuda => Ok(Chosen::Cuda(Arc::new(Cuda::new(gpu(store)?, host, true)))),
+        DeviceArg::Cuda => {
+            let gpu = gpu(store)?;
+            let math = match math.mode() {
+                None => Math::Exact,
+                Some(mode) => Math::Fast(blas(math)?, mode),
+            };
+            Ok(Chosen::Cuda(Arc::new(Cuda::new(gpu, host, true, math))))
+        }
     }
+}
+
+/// cuBLAS.
+///
+/// # Errors
+/// What is missing and how to go on (5).
+fn blas(math: MathArg) -> Result<Blas, Failure> {
+    let opened = Blas::open(&libraries::folders());
+    let word = math.name();
+    opened.map_err(|e| Failure::failed(format!("--math {word}: {e}; {}; or use --math exact", e.remedy())))
 }
 
 /// This machine's processor.
@@ -92,6 +110,7 @@ impl Chosen {
             Self::Cuda(cuda) => Conditions {
                 device: self.name().into(),
                 simd: format!("sm_{}", cuda.gpu().about.sm),
+                math: self.math(),
                 ..conditions(&cuda.host())
             },
         }
@@ -107,14 +126,34 @@ impl Chosen {
         let mut all = environment(&cuda.host());
         let more = [
             ("device", self.name().to_string()),
-            ("math", "exact".to_string()),
+            ("math", self.math()),
             ("gpu", format!("{}, sm_{}, {} multiprocessors", about.name, about.sm, about.multiprocessors)),
             ("driver", format!("CUDA {}", version(about.driver))),
             ("nvrtc", format!("{}.{}", about.nvrtc.0, about.nvrtc.1)),
         ];
         all.extend(more.map(|(key, value)| (key.to_string(), value)));
+        if let Math::Fast(blas, _) = cuda.math() {
+            all.insert("cublas".into(), dotted(blas.version()));
+            all.insert("cublas_algorithms".into(), cuda.algorithms().join("; "));
+        }
         all
     }
+
+    /// `exact`, or `fast-` with how products are computed and by which cuBLAS.
+    pub fn math(&self) -> String {
+        match self {
+            Self::Cpu(_) => "exact".into(),
+            Self::Cuda(cuda) => match cuda.math() {
+                Math::Exact => "exact".into(),
+                Math::Fast(blas, mode) => format!("fast-{} cublas-{}", mode.name(), dotted(blas.version())),
+            },
+        }
+    }
+}
+
+/// cuBLASLt's version for people: `13.0.2`.
+fn dotted(version: usize) -> String {
+    format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100)
 }
 
 /// What every run on `device` shares in the store.
@@ -155,9 +194,9 @@ mod tests {
     use crate::exit::Exit;
 
     #[test]
-    fn what_this_build_lacks_is_said_with_its_code() {
-        for device in [DeviceArg::Cpu, DeviceArg::Cuda] {
-            let Err(no_fast) = choose(device, MathArg::Fast, Path::new("store")) else { panic!("{device:?}") };
+    fn what_a_cpu_lacks_is_said_with_its_code() {
+        for math in [MathArg::Fast, MathArg::F32, MathArg::Tf32, MathArg::Bf16] {
+            let Err(no_fast) = choose(DeviceArg::Cpu, math, Path::new("store")) else { panic!("{math:?}") };
             assert_eq!(no_fast.exit, Exit::Usage);
             assert!(!no_fast.message.contains('\n') && no_fast.message.contains("use --math exact"));
         }

@@ -86,6 +86,7 @@ fn planned(suite: definition::Suite, plan: Plan) -> Suite {
         draw,
         claims: suite.claims,
         rankings: suite.rankings,
+        fits: suite.fits,
         plan: Box::new(Draftable { plan, metrics }),
     }
 }

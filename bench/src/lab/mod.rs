@@ -15,7 +15,9 @@ pub mod trainer;
 pub mod work;
 pub mod workers;
 
+use crate::cli::DeviceArg;
 use clap::ValueEnum;
+use preheat_kernels::cuda::gemm::MathMode;
 use preheat_suites::claims::Tier;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,8 +27,43 @@ use std::time::Duration;
 pub enum MathArg {
     /// The same bits on every machine.
     Exact,
-    /// The device's own libraries.
+    /// cuBLAS; the same as tf32.
     Fast,
+    /// cuBLAS in f32, without tensor cores.
+    F32,
+    /// cuBLAS on tensor cores, inputs rounded to TF32, sums in f32.
+    Tf32,
+    /// cuBLAS on tensor cores, inputs rounded to bf16, sums and parameters in f32.
+    Bf16,
+}
+
+impl MathArg {
+    /// The math where nobody says which.
+    pub const fn of(device: DeviceArg) -> Self {
+        match device {
+            DeviceArg::Cpu => Self::Exact,
+            DeviceArg::Cuda => Self::Fast,
+        }
+    }
+    /// The word of the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Fast => "fast",
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+    /// How cuBLAS multiplies; `None` in exact math.
+    pub const fn mode(self) -> Option<MathMode> {
+        match self {
+            Self::Exact => None,
+            Self::F32 => Some(MathMode::F32),
+            Self::Fast | Self::Tf32 => Some(MathMode::Tf32),
+            Self::Bf16 => Some(MathMode::Bf16),
+        }
+    }
 }
 
 /// What is to be done, and where.

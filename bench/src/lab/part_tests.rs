@@ -59,7 +59,7 @@ fn carry(store: &Store, index: usize) -> (Part, usize) {
         clock: &still,
         stop: &stop,
         progress: &lines,
-        environment: &BTreeMap::new(),
+        environment: &BTreeMap::new,
         curves: &BTreeSet::new(),
     };
     let suites = [suite_of("s", Chain)];

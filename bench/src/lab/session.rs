@@ -10,9 +10,10 @@ use super::{Options, progress};
 use crate::exit::Failure;
 use crate::results::SuiteResult;
 use crate::store::Store;
-use crate::store::key::Conditions;
+use crate::store::key::{Conditions, Key};
 use crate::table;
-use preheat_suites::run::Run;
+use preheat_suites::run::{Run, RunId};
+use preheat_suites::train::Early;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,7 +25,6 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub struct Session {
     options: Options,
     conditions: Conditions,
-    environment: BTreeMap<String, String>,
     trainers: Trainers,
 }
 
@@ -40,17 +40,14 @@ pub struct Done {
     pub interrupted: bool,
     /// Why the store takes nothing more. One line.
     pub full: Option<String>,
+    /// Where each planned run is kept.
+    keys: BTreeMap<RunId, Key>,
 }
 
 impl Session {
     /// A session on `device`, with at most `cohort` runs together, or as many as suit the device.
     pub fn new(options: Options, device: Chosen, cohort: Option<usize>) -> Self {
-        Self {
-            options,
-            conditions: device.conditions(),
-            environment: device.environment(),
-            trainers: Trainers::on(device, cohort),
-        }
+        Self { options, conditions: device.conditions(), trainers: Trainers::on(device, cohort) }
     }
 
     /// What was asked for.
@@ -86,8 +83,26 @@ impl Session {
         eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
         let judged = suites.iter().zip(outcome.observed).zip(&outcome.extents);
         let results = judged.map(|((suite, observed), extent)| carry::result(suite, scale(extent), observed)).collect();
-        let Outcome { failures, missing, interrupted, full, .. } = outcome;
-        Ok(Done { results, failures, missing, interrupted, full })
+        let Outcome { failures, missing, interrupted, full, keys, .. } = outcome;
+        Ok(Done { results, failures, missing, interrupted, full, keys })
+    }
+
+    /// How the runs of a bench begin: their curves, which no memory holds, are read from the store.
+    ///
+    /// # Errors
+    /// The store went away.
+    pub fn beginnings(&self, done: &Done) -> Result<BTreeMap<RunId, Early>, Failure> {
+        let store = Store::open(&self.options.store).map_err(Failure::failed)?;
+        let of = |(id, key): (&RunId, &Key)| {
+            let record = store.record(key, &|line| eprintln!("preheat: {line}"))?;
+            Some((id.clone(), Early::of(&record.run, &record.measured).ok()?))
+        };
+        Ok(done.keys.iter().filter_map(of).collect())
+    }
+
+    /// Whether numbers have the same bits everywhere.
+    pub fn is_exact(&self) -> bool {
+        self.conditions.is_exact()
     }
 
     /// Carries out one shard's part of `suites`; nothing is judged.
@@ -121,7 +136,7 @@ impl Session {
             clock: &|| begun.elapsed(),
             stop: &STOP,
             progress: &*progress,
-            environment: &self.environment,
+            environment: &|| self.trainers.device().environment(),
             curves: &carry::curves_read(suites),
         }))
     }

@@ -208,7 +208,7 @@ impl Training for Together {
     fn advance(&mut self) -> Result<(), String> {
         self.0.advance().map_err(|e| e.to_string())
     }
-    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String> {
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String> {
         self.0.checkpoint(r).map_err(|e| e.to_string())
     }
     fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {

@@ -21,14 +21,14 @@ pub trait Work: Sync {
 
 /// Runs in progress, on one thread. Each is named by its place among those that were started.
 pub trait Training {
-    /// Steps that run `r` completed.
+    /// Steps that run `r` completed, as far as it is known: after [`Self::checkpoint`] it is.
     fn step(&self, r: usize) -> u64;
     /// Whether nothing of run `r` remains to be trained.
     fn is_done(&self, r: usize) -> bool;
     /// Trains one step of every run that is not done. The error is one line; the training is then unusable.
     fn advance(&mut self) -> Result<(), String>;
     /// Everything that run `r` needs to go on with the same bits, alone or among others.
-    fn checkpoint(&self, r: usize) -> Result<Vec<u8>, String>;
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String>;
     /// Run `r` goes on from a checkpoint of the same run. The error is one line; the training is then unusable.
     fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String>;
     /// Final measurements of each run.

@@ -56,7 +56,7 @@ pub struct Workers<'a> {
     /// What the user sees meanwhile.
     pub progress: &'a dyn Progress,
     /// Kept with every record.
-    pub environment: &'a BTreeMap<String, String>,
+    pub environment: &'a (dyn Fn() -> BTreeMap<String, String> + Sync),
     /// The curves that anyone reads after training. The others stay in the store: they are most of a record.
     pub curves: &'a BTreeSet<String>,
 }
@@ -267,7 +267,7 @@ impl Workers<'_> {
         for ((place, lock), measured) in own.into_iter().zip(measured) {
             let job = &group[place];
             self.progress.advanced(job.step_flops);
-            let record = Record { run: job.run.clone(), measured, environment: self.environment.clone() };
+            let record = Record { run: job.run.clone(), measured, environment: (self.environment)() };
             self.store.keep(&job.key, &record)?;
             lock.remove();
             ends[place] = End::Measured(Box::new(self.read(record.measured)), true);
@@ -280,7 +280,7 @@ impl Workers<'_> {
         let mut training = self.resumed(jobs)?;
         let mut saved = (self.clock)();
         let mut running: Vec<usize> = (0..jobs.len()).collect();
-        self.keep_for_others(jobs, &running, &*training)?;
+        self.keep_for_others(jobs, &running, &mut *training)?;
         loop {
             running.retain(|r| !training.is_done(*r));
             if running.is_empty() {
@@ -300,7 +300,7 @@ impl Workers<'_> {
             }
             training.advance()?;
             *steps += running.len() as u64;
-            self.keep_for_others(jobs, &running, &*training)?;
+            self.keep_for_others(jobs, &running, &mut *training)?;
             running.iter().for_each(|r| self.progress.advanced(jobs[*r].step_flops));
         }
     }
@@ -319,11 +319,15 @@ impl Workers<'_> {
     }
 
     /// Keeps the checkpoints that others start from, of the runs `moved`.
-    fn keep_for_others(&self, jobs: &[&Job], moved: &[usize], training: &dyn Training) -> Result<(), Fault> {
+    fn keep_for_others(&self, jobs: &[&Job], moved: &[usize], training: &mut dyn Training) -> Result<(), Fault> {
         for &r in moved {
             let (job, step) = (jobs[r], training.step(r));
             if job.keep_steps.contains(&step) {
-                self.store.keep_for_others(&job.key, step, &training.checkpoint(r)?)?;
+                let bytes = training.checkpoint(r)?;
+                // A device that works ahead may have diverged before.
+                if training.step(r) == step {
+                    self.store.keep_for_others(&job.key, step, &bytes)?;
+                }
             }
         }
         Ok(())

@@ -36,7 +36,7 @@ fn carry_by(
         clock,
         stop,
         progress: &lines,
-        environment: &BTreeMap::new(),
+        environment: &BTreeMap::new,
         curves: &BTreeSet::new(),
     };
     let carried = workers.carry_out(jobs);

@@ -74,7 +74,7 @@ pub fn measure(shape: &StepShape, device: &Chosen, cohort: usize, budget: Budget
     })
 }
 
-/// What a square product in exact math costs, by the wall.
+/// What a square product costs, by the wall.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProductReport {
     /// Layout version of this report.

@@ -24,12 +24,19 @@ pub struct Conditions {
     pub numerics: u32,
     /// Hash of the sources of `kernels` and `suites` and of the lock file.
     pub code: String,
-    /// `exact` or `fast`.
+    /// `exact`, or `fast-` with how products are computed and by which cuBLAS.
     pub math: String,
     /// `cpu` or `cuda`.
     pub device: String,
     /// Instruction set, e.g. `avx512`.
     pub simd: String,
+}
+
+impl Conditions {
+    /// Whether training again must give the same bits. In fast math a run's bits may depend on the runs beside it.
+    pub fn is_exact(&self) -> bool {
+        self.math == "exact"
+    }
 }
 
 impl Key {

@@ -94,6 +94,20 @@ fn other_numbers_under_one_key_are_told_with_both_digests_and_nothing_is_overwri
 }
 
 #[test]
+fn fast_math_merges_whatever_is_there() {
+    let two = Two::new();
+    let mut fast = key(1);
+    fast.conditions.math = "fast-tf32 cublas-13.0.2".into();
+    two.from.keep(&fast, &record(1, "theirs", "x")).unwrap();
+    two.from.keep_for_others(&fast, 4, b"four").unwrap();
+    two.into.keep(&fast, &record(1, "ours", "x")).unwrap();
+    two.into.keep_for_others(&fast, 4, b"vier").unwrap();
+    let (merged, _) = two.merge();
+    assert_eq!(merged.conflicts, Vec::<String>::new());
+    assert_eq!(two.into.record(&fast, &|_| ()).unwrap().measured.digest, "ours");
+}
+
+#[test]
 fn what_does_not_prove_itself_is_set_aside_on_either_side() {
     let two = Two::new();
     for seed in 1..=3 {

@@ -3,6 +3,7 @@
 mod cells;
 mod claims;
 pub mod csv;
+mod fits;
 mod numbers;
 mod ranking;
 
@@ -58,6 +59,9 @@ pub fn suite(result: &SuiteResult, style: Style) -> String {
     }
     for ranked in &result.rankings {
         let _ = writeln!(text, "{}\n", ranking::table(ranked, style));
+    }
+    if !result.fits.is_empty() {
+        let _ = writeln!(text, "{}\n", fits::fits(&result.fits, style));
     }
     if !result.claims.is_empty() {
         let _ = writeln!(text, "{}\n", claims::claims(&result.claims, style));

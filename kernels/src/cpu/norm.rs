@@ -2,11 +2,11 @@
 
 #![expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 
-use super::reduce::{ColumnTerms, columns, sum_of};
+use super::reduce::{ColumnTerms, columns, columns_rows, sum_of};
 use super::simd::{Isa, Span, dispatch, each_lane, each_vector};
 use super::softmax::{SHORT, short_row};
 use crate::ops::Ops;
-use crate::reference::Reference;
+use crate::reference::{LANES, Reference};
 
 dispatch!(pub(super) fn layer_norm(
         width: usize, eps: f64, x: &[f32], gamma: &[f32], beta: &[f32],
@@ -20,6 +20,10 @@ dispatch!(pub(super) fn layer_norm_dparams(
         width: usize, x: &[f32], mean: &[f32], rstd: &[f32], dy: &[f32],
         dgamma: &mut [f32], dbeta: &mut [f32],
     ) = layer_norm_dparams_of, scalar Reference.layer_norm_dparams(width, x, mean, rstd, dy, dgamma, dbeta));
+dispatch!(pub(super) fn layer_norm_dparams_rows(
+        width: usize, x: &[f32], mean: &[f32], rstd: &[f32], dy: &[f32], first: bool, partial: &mut [f32],
+    ) = layer_norm_dparams_rows_of,
+    scalar Reference.layer_norm_dparams_rows(width, x, mean, rstd, dy, first, partial));
 
 #[inline(always)]
 fn layer_norm_of<S: Isa>(
@@ -220,4 +224,19 @@ fn layer_norm_dparams_of<S: Isa>(
     dbeta: &mut [f32],
 ) {
     columns(s, width, x.len() / width, &Gradients { width, x, mean, rstd, dy }, [dgamma, dbeta]);
+}
+
+#[inline(always)]
+fn layer_norm_dparams_rows_of<S: Isa>(
+    s: S,
+    width: usize,
+    x: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    dy: &[f32],
+    first: bool,
+    partial: &mut [f32],
+) {
+    let (gamma, beta) = partial.split_at_mut(LANES * width);
+    columns_rows(s, width, mean.len(), &Gradients { width, x, mean, rstd, dy }, first, [gamma, beta]);
 }

@@ -8,6 +8,10 @@ dispatch!(pub(super) fn sum(x: &[f32]) -> f32 = sum_of, scalar Reference.sum(x))
 dispatch!(pub(super) fn sum_squares(x: &[f32]) -> f32 = sum_squares_of, scalar Reference.sum_squares(x));
 dispatch!(pub(super) fn column_sum(width: usize, x: &[f32], out: &mut [f32]) = column_sum_of,
     scalar Reference.column_sum(width, x, out));
+dispatch!(pub(super) fn column_sum_rows(width: usize, x: &[f32], first: bool, partial: &mut [f32]) =
+    column_sum_rows_of, scalar Reference.column_sum_rows(width, x, first, partial));
+dispatch!(pub(super) fn fold_columns(width: usize, partial: &[f32], out: &mut [f32]) = fold_columns_of,
+    scalar Reference.fold_columns(width, partial, out));
 
 /// Σ x by the 32-lane rule.
 #[inline(always)]
@@ -39,8 +43,32 @@ pub(super) trait ColumnTerms<S: Isa, const N: usize> {
     fn add(&self, s: S, row: usize, at: usize, span: impl Span<S>, acc: [S::F; N]) -> [S::F; N];
 }
 
-/// Column sums by the rule: 32 strided partial rows, then the tree. Works in tiles of columns so that the
-/// partial rows stay in the first-level cache.
+/// Runs `$body` for tiles of columns so narrow that the partial rows stay in the first-level cache: `$vectors` vectors
+/// from column `$at`, the last of them `$span`.
+macro_rules! each_tile {
+    ($s:ty, $width:expr, |$at:ident, $vectors:ident, $span:ident| $body:expr) => {{
+        let mut $at = 0;
+        while $width - $at >= 4 * <$s>::WIDTH {
+            const $vectors: usize = 4;
+            let $span = Full;
+            $body;
+            $at += 4 * <$s>::WIDTH;
+        }
+        while $width - $at >= <$s>::WIDTH {
+            const $vectors: usize = 1;
+            let $span = Full;
+            $body;
+            $at += <$s>::WIDTH;
+        }
+        if $at < $width {
+            const $vectors: usize = 1;
+            let $span = Tail($width - $at);
+            $body;
+        }
+    }};
+}
+
+/// Column sums by the rule: 32 strided partial rows, then the tree.
 #[inline(always)]
 pub(super) fn columns<S: Isa, const N: usize>(
     s: S,
@@ -49,37 +77,78 @@ pub(super) fn columns<S: Isa, const N: usize>(
     terms: &impl ColumnTerms<S, N>,
     mut out: [&mut [f32]; N],
 ) {
-    let mut at = 0;
-    while width - at >= 4 * S::WIDTH {
-        tile::<S, N, 4>(s, rows, at, Full, terms, &mut out);
-        at += 4 * S::WIDTH;
-    }
-    while width - at >= S::WIDTH {
-        tile::<S, N, 1>(s, rows, at, Full, terms, &mut out);
-        at += S::WIDTH;
-    }
-    if at < width {
-        tile::<S, N, 1>(s, rows, at, Tail(width - at), terms, &mut out);
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); N]; V]; LANES];
+        add_rows(s, rows, at, span, terms, &mut partial);
+        fold_tile(s, &mut partial);
+        for (v, sums) in partial[0].iter().enumerate() {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                span.store(s, out, at + v * S::WIDTH, *sum);
+            }
+        }
+    });
+}
+
+/// Adds rows to the partial rows \[32, width\] of each of `N` column sums, from zero where they are the `first`.
+#[inline(always)]
+pub(super) fn columns_rows<S: Isa, const N: usize>(
+    s: S,
+    width: usize,
+    rows: usize,
+    terms: &impl ColumnTerms<S, N>,
+    first: bool,
+    mut kept: [&mut [f32]; N],
+) {
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); N]; V]; LANES];
+        if !first {
+            each_sum(&mut partial, |lane, v, n, sum| {
+                *sum = span.load(s, kept[n], lane * width + at + v * S::WIDTH);
+            });
+        }
+        add_rows(s, rows, at, span, terms, &mut partial);
+        each_sum(&mut partial, |lane, v, n, sum| {
+            span.store(s, kept[n], lane * width + at + v * S::WIDTH, *sum);
+        });
+    });
+}
+
+/// Each partial sum of a tile, with its lane, vector and column sum.
+#[inline(always)]
+fn each_sum<F, const N: usize, const V: usize>(
+    partial: &mut [[[F; N]; V]; LANES],
+    mut body: impl FnMut(usize, usize, usize, &mut F),
+) {
+    for (lane, row) in partial.iter_mut().enumerate() {
+        for (v, sums) in row.iter_mut().enumerate() {
+            for (n, sum) in sums.iter_mut().enumerate() {
+                body(lane, v, n, sum);
+            }
+        }
     }
 }
 
-/// One tile of `V` vectors of columns.
+/// Adds the rows of one tile to its partial rows.
 #[inline(always)]
-fn tile<S: Isa, const N: usize, const V: usize>(
+fn add_rows<S: Isa, const N: usize, const V: usize>(
     s: S,
     rows: usize,
     at: usize,
     span: impl Span<S>,
     terms: &impl ColumnTerms<S, N>,
-    out: &mut [&mut [f32]; N],
+    partial: &mut [[[S::F; N]; V]; LANES],
 ) {
-    let mut partial = [[[s.splat(0.0); N]; V]; LANES];
     for row in 0..rows {
         let partial = &mut partial[row % LANES];
         for (v, acc) in partial.iter_mut().enumerate() {
             *acc = terms.add(s, row, at + v * S::WIDTH, span, *acc);
         }
     }
+}
+
+/// The tree over the partial rows of one tile.
+#[inline(always)]
+fn fold_tile<S: Isa, const N: usize, const V: usize>(s: S, partial: &mut [[[S::F; N]; V]; LANES]) {
     let mut half = LANES / 2;
     while half > 0 {
         let (low, high) = partial.split_at_mut(half);
@@ -90,11 +159,18 @@ fn tile<S: Isa, const N: usize, const V: usize>(
         }
         half /= 2;
     }
-    for (v, sums) in partial[0].iter().enumerate() {
-        for (out, sum) in out.iter_mut().zip(sums) {
-            span.store(s, out, at + v * S::WIDTH, *sum);
+}
+
+#[inline(always)]
+fn fold_columns_of<S: Isa>(s: S, width: usize, kept: &[f32], out: &mut [f32]) {
+    each_tile!(S, width, |at, V, span| {
+        let mut partial = [[[s.splat(0.0); 1]; V]; LANES];
+        each_sum(&mut partial, |lane, v, _, sum| *sum = span.load(s, kept, lane * width + at + v * S::WIDTH));
+        fold_tile(s, &mut partial);
+        for (v, sum) in partial[0].iter().enumerate() {
+            span.store(s, out, at + v * S::WIDTH, sum[0]);
         }
-    }
+    });
 }
 
 /// The elements themselves.
@@ -113,4 +189,9 @@ impl<S: Isa> ColumnTerms<S, 1> for Elements<'_> {
 #[inline(always)]
 fn column_sum_of<S: Isa>(s: S, width: usize, x: &[f32], out: &mut [f32]) {
     columns(s, width, x.len() / width, &Elements { width, x }, [out]);
+}
+
+#[inline(always)]
+fn column_sum_rows_of<S: Isa>(s: S, width: usize, x: &[f32], first: bool, partial: &mut [f32]) {
+    columns_rows(s, width, x.len() / width, &Elements { width, x }, first, [partial]);
 }

@@ -172,6 +172,8 @@ structures! {
     Columns { x: Operand, out: Operand, active: DeviceAddress, rows: u32, width: u32 }
     /// Sums of a whole buffer.
     Sum { x: Operand, out: Operand, active: DeviceAddress, count: u32, divisor: f32, root: u32, unused: u32 }
+    /// A step's two numbers of each run, for the host to read later.
+    Keep { first: Operand, second: Operand, ring: DeviceAddress, row: DeviceAddress, active: DeviceAddress }
     /// Attention's rows of `width` scores, and the probabilities on the way back.
     Softmax {
         scores: Operand, probs: Operand, active: DeviceAddress, rows: u32, width: u32, causal: u32, scale: f32,

@@ -1,6 +1,6 @@
 //! What changes from step to step, kept on the host and copied to the device as one block.
 //!
-//! In words of four bytes: R active flags, the step's counter, a spare word, R seeds of two words, R × S scalars. Rounded
+//! In words of four bytes: R active flags, the step's counter, the row of the ring that it keeps its numbers in, R seeds of two words, R × S scalars. Rounded
 //! up so that the seeds lie on even words.
 
 use super::launch::{Cohort, Randomness};
@@ -11,14 +11,16 @@ pub(super) struct Control {
     runs: usize,
     scalars: usize,
     words: Vec<u32>,
-    /// Whether the device's copy is older.
+    /// Whether the device's flags are older. It may put one out by itself: see [`super::launch::keep`].
+    pub(super) flags_changed: bool,
+    /// Whether the rest of its copy is older.
     pub(super) changed: bool,
 }
 
 impl Control {
     /// All runs active, the rest zero.
     pub(super) fn new(runs: usize, scalars: usize) -> Self {
-        let mut control = Self { runs, scalars, words: Vec::new(), changed: true };
+        let mut control = Self { runs, scalars, words: Vec::new(), flags_changed: true, changed: true };
         control.words = vec![0; control.scalar_base() + runs * scalars];
         control.words[..runs].fill(1);
         control
@@ -36,6 +38,17 @@ impl Control {
     /// What is copied.
     pub(super) fn words(&self) -> &[u32] {
         &self.words
+    }
+    /// Where the flags end and the rest begins.
+    pub(super) fn flags(&self) -> usize {
+        self.runs
+    }
+    /// Where the ring's row lies.
+    pub(super) fn row(&self, base: DeviceAddress) -> DeviceAddress {
+        base.offset(4 * (self.step_at() + 1) as u64)
+    }
+    pub(super) fn set_row(&mut self, row: usize) {
+        self.set(self.step_at() + 1, row as u32);
     }
     /// The runs, for a block at `base`.
     pub(super) fn cohort(&self, base: DeviceAddress) -> Cohort {
@@ -61,7 +74,12 @@ impl Control {
     }
     pub(super) fn set_active(&mut self, r: usize, active: bool) {
         assert!(r < self.runs, "run {r} of {}", self.runs);
-        self.set(r, u32::from(active));
+        self.flags_changed |= self.words[r] != u32::from(active);
+        self.words[r] = u32::from(active);
+    }
+    /// Takes over that the device put out the flag of run `r`.
+    pub(super) fn put_out(&mut self, r: usize) {
+        self.words[r] = 0;
     }
     pub(super) fn set_randomness(&mut self, r: usize, seed: u64, step: u32) {
         assert!(r < self.runs, "run {r} of {}", self.runs);

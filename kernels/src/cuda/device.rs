@@ -1,27 +1,49 @@
 //! The CUDA device as a trainer sees it.
 
-use super::gpu::{Gpu, GpuExec};
+use super::blas::Blas;
+use super::gemm::MathMode;
+use super::gpu::{Algorithms, Gpu, GpuExec};
+use super::session::RING;
 use super::{CudaError, CudaSession, Exec, Sources};
 use crate::cpu::Cpu;
 use crate::device::{Device, DeviceError, Place, Replay};
-use crate::graph::{EntryId, Program, TensorId};
+use crate::graph::{EntryId, Program, TensorId, Watch};
 use crate::ops::Ops;
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-/// A GPU, in exact math.
+/// Who multiplies.
+#[derive(Clone, Copy)]
+pub enum Math {
+    /// The project's kernels, with the reference's bits.
+    Exact,
+    /// cuBLAS.
+    Fast(Blas, MathMode),
+}
+
+/// A GPU.
 pub struct Cuda {
     gpu: Arc<Gpu>,
     host: Cpu,
     records: bool,
+    math: Math,
+    algorithms: Algorithms,
 }
 
 impl Cuda {
     /// Trains on `gpu`; `host` computes what is measured on the host. Without `records`, an entry's kernels are
     /// launched one by one instead of as one recorded graph: slower, with the same bits.
-    pub fn new(gpu: Arc<Gpu>, host: Cpu, records: bool) -> Self {
-        Self { gpu, host, records }
+    pub fn new(gpu: Arc<Gpu>, host: Cpu, records: bool, math: Math) -> Self {
+        Self { gpu, host, records, math, algorithms: Algorithms::default() }
+    }
+    /// Who multiplies.
+    pub fn math(&self) -> Math {
+        self.math
+    }
+    /// How products were computed so far, in words, each once; empty in exact math.
+    pub fn algorithms(&self) -> Vec<String> {
+        self.algorithms.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
     /// The GPU.
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -36,6 +58,10 @@ impl Cuda {
 impl Device for Cuda {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
         let exec = GpuExec::new(Arc::clone(&self.gpu), &Sources::of(program), self.records)?;
+        let exec = match self.math {
+            Math::Exact => exec,
+            Math::Fast(blas, mode) => exec.multiplying(blas, mode, Arc::clone(&self.algorithms))?,
+        };
         Ok(Box::new(CudaReplay::new(CudaSession::new(Arc::clone(program), exec)?)))
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {
@@ -55,12 +81,14 @@ pub struct CudaReplay<E: Exec> {
     program: Arc<Program>,
     /// A copy from the device goes through the device, which takes it for itself.
     session: RefCell<CudaSession<E>>,
+    /// What went wrong where nobody could be told; the next entry tells it.
+    failed: Option<CudaError>,
 }
 
 impl<E: Exec> CudaReplay<E> {
     /// The session, which is replayed no other way.
     pub fn new(session: CudaSession<E>) -> Self {
-        Self { program: Arc::clone(session.program()), session: RefCell::new(session) }
+        Self { program: Arc::clone(session.program()), session: RefCell::new(session), failed: None }
     }
 }
 
@@ -75,17 +103,25 @@ impl<E: Exec> Replay for CudaReplay<E> {
         self.session.get_mut().set_randomness(r, seed, step);
     }
     fn set_active(&mut self, r: usize, active: bool) {
-        let session = self.session.get_mut();
-        // A flag that stays as it is costs no copy to the device.
-        if session.is_active(r) != active {
-            session.set_active(r, active);
-        }
+        let done = self.session.get_mut().set_active(r, active);
+        self.failed = self.failed.take().or(done.err());
     }
     fn two_tokens_mut(&mut self, a: TensorId, b: TensorId, r: usize) -> (&mut [u32], &mut [u32]) {
         self.session.get_mut().two_tokens_mut(a, b, r)
     }
     fn run(&mut self, entry: EntryId) -> Result<(), DeviceError> {
+        self.failed.take().map_or(Ok(()), Err)?;
         Ok(self.session.get_mut().run(entry)?)
+    }
+    fn room(&self) -> usize {
+        RING
+    }
+    fn run_kept(&mut self, entry: EntryId, roots: [TensorId; 2], _: Watch<'_>) -> Result<(), DeviceError> {
+        self.failed.take().map_or(Ok(()), Err)?;
+        Ok(self.session.get_mut().run_kept(entry, roots)?)
+    }
+    fn take_kept(&mut self, _: EntryId, _: [TensorId; 2], out: &mut Vec<f32>) -> Result<(), DeviceError> {
+        Ok(self.session.get_mut().take_kept(out)?)
     }
     fn read(&self, place: Place, r: usize) -> Result<Cow<'_, [f32]>, DeviceError> {
         let mut session = self.session.borrow_mut();

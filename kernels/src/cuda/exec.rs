@@ -1,5 +1,6 @@
 //! A place where CUDA kernels run: a GPU, or the host emulator of the tests.
 
+use super::gemm::Gemm;
 use std::ffi::c_void;
 
 /// An address in a device's memory; 0 is no address.
@@ -19,26 +20,6 @@ impl DeviceAddress {
 /// What can go wrong between the host and a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CudaError {
-    /// A library that the driver or the toolkit brings is not installed.
-    #[error("{library} was not found")]
-    LibraryAbsent {
-        /// Its name, such as `libcuda.so.1`.
-        library: &'static str,
-    },
-    /// The installed driver lacks what is called.
-    #[error("the driver offers CUDA {have}, needed is {need}")]
-    DriverTooOld {
-        /// The driver's CUDA version, such as `12.4`.
-        have: String,
-        /// The least version.
-        need: String,
-    },
-    /// The driver is there and no device is.
-    #[error("no CUDA device: {what}")]
-    NoDevice {
-        /// The driver's words.
-        what: String,
-    },
     /// The device's memory does not hold what was asked for.
     #[error("out of device memory: {asked_bytes} bytes asked, {free_bytes} bytes free")]
     OutOfMemory {
@@ -94,6 +75,21 @@ pub struct Launch {
     pub args: Box<[u64]>,
 }
 
+/// A piece of work whose operands never change.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A kernel of the project's.
+    Kernel(Launch),
+    /// A product that cuBLAS computes.
+    Product(Gemm),
+}
+
+impl From<Launch> for Work {
+    fn from(launch: Launch) -> Self {
+        Self::Kernel(launch)
+    }
+}
+
 /// A place where kernels run. Work is done in the order of the calls, as on one stream.
 ///
 /// An implementation is built from [`super::Sources`] and knows the kernels of all their units by name.
@@ -132,20 +128,41 @@ pub trait Exec {
         shared_bytes: u32,
         args: &mut [*mut c_void],
     ) -> Result<(), CudaError>;
-    /// Runs a list of launches. A device may record the list under `id` when it first sees it and replay the
+    /// Whether it computes [`Work::Product`], in fast math. Where not, products are kernels too.
+    fn multiplies(&self) -> bool {
+        false
+    }
+    /// Computes a product.
+    ///
+    /// # Safety
+    /// Its matrices must be memory of this device that is large enough.
+    ///
+    /// # Errors
+    /// Those of the library, or that there is none.
+    unsafe fn product(&mut self, gemm: &Gemm) -> Result<(), CudaError> {
+        let _ = gemm;
+        Err(CudaError::Call { call: "a product", what: "this device multiplies by kernels alone".into() })
+    }
+    /// Runs a list of work. A device may record the list under `id` when it first sees it and replay the
     /// record from then on: the list of an `id` never changes.
     ///
     /// # Safety
-    /// As for [`Exec::launch`], for each.
+    /// As for [`Exec::launch`] and [`Exec::product`], for each.
     ///
     /// # Errors
-    /// As for [`Exec::launch`].
-    unsafe fn replay(&mut self, id: usize, launches: &[Launch]) -> Result<(), CudaError> {
+    /// As there.
+    unsafe fn replay(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
         let _ = id;
-        for l in launches {
-            let mut args = [l.args.as_ptr().cast_mut().cast::<c_void>()];
-            // SAFETY: as promised; a launch reads its arguments and does not write them.
-            unsafe { self.launch(&l.kernel, l.grid, l.block, l.shared_bytes, &mut args)? };
+        for piece in work {
+            match piece {
+                Work::Kernel(l) => {
+                    let mut args = [l.args.as_ptr().cast_mut().cast::<c_void>()];
+                    // SAFETY: as promised; a launch reads its arguments and does not write them.
+                    unsafe { self.launch(&l.kernel, l.grid, l.block, l.shared_bytes, &mut args)? };
+                }
+                // SAFETY: as promised.
+                Work::Product(gemm) => unsafe { self.product(gemm)? },
+            }
         }
         Ok(())
     }

@@ -3,18 +3,24 @@
 //! The thin layer of `cudarc` is used, not its safe one: that one adds events to every buffer, and they end up in
 //! recorded graphs.
 
+use super::blas::{Blas, WORKSPACE_BYTES};
+use super::gemm::{Gemm, MathMode};
+use super::multiplier::Multiplier;
 use super::nvrtc::{Compiled, EXACT, Nvrtc};
 use super::probe::{self, Absent, Found};
-use super::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit};
+use super::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit, Work};
 use cudarc::driver::result::{self, DriverError, stream::StreamKind};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_void};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Dynamic shared memory that every kernel may have without being asked for more.
 const SHARED_BYTES: u32 = 48 * 1024;
+
+/// The list of a product that belongs to none.
+const SINGLE: usize = usize::MAX;
 
 /// Where compiled kernels are kept between processes. What is kept answers for the text beside it, and for nothing
 /// else; a cache may forget, and must not give back anything but what it took.
@@ -156,7 +162,12 @@ pub struct GpuExec {
     recorded: BTreeMap<usize, sys::CUgraphExec>,
     memory: Vec<DeviceAddress>,
     records: bool,
+    /// Fast math.
+    multiplier: Option<Multiplier>,
 }
+
+/// How products were computed, in words, each once.
+pub type Algorithms = Arc<Mutex<BTreeSet<String>>>;
 
 #[derive(Clone, Copy)]
 struct Kernel {
@@ -192,11 +203,35 @@ impl GpuExec {
         gpu.enter()?;
         let stream = said("cuStreamCreate", result::stream::create(StreamKind::NonBlocking))?;
         let (modules, kernels, recorded, memory) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut exec = Self { gpu, stream, modules, kernels, recorded, memory, records };
+        let mut exec = Self { gpu, stream, modules, kernels, recorded, memory, records, multiplier: None };
         for unit in &sources.units {
             exec.load(unit)?;
         }
         Ok(exec)
+    }
+
+    /// The same in fast math: products are cuBLAS's, in `mode`. How each is computed is added to `algorithms`.
+    ///
+    /// # Errors
+    /// No memory for the workspace; the library's words.
+    pub fn multiplying(mut self, blas: Blas, mode: MathMode, algorithms: Algorithms) -> Result<Self, CudaError> {
+        let workspace = self.alloc(WORKSPACE_BYTES)?;
+        self.multiplier = Some(Multiplier::new(blas, mode, self.stream.cast(), workspace, algorithms)?);
+        Ok(self)
+    }
+
+    /// Makes the products of a list ready, once: nothing of it may happen while the list is recorded.
+    fn prepare(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
+        // It puts lists of addresses into this exec's memory.
+        let Some(mut multiplier) = self.multiplier.take() else { return Ok(()) };
+        let done = multiplier.prepare(id, work, |addresses| {
+            let bytes: Vec<u8> = addresses.iter().flat_map(|at| at.to_ne_bytes()).collect();
+            let at = self.alloc(bytes.len())?;
+            self.upload(at, &bytes)?;
+            Ok(at)
+        });
+        self.multiplier = Some(multiplier);
+        done
     }
 
     fn load(&mut self, unit: &Unit) -> Result<(), CudaError> {
@@ -250,12 +285,12 @@ impl GpuExec {
     ///
     /// # Safety
     /// As for [`Exec::replay`].
-    unsafe fn record(&mut self, launches: &[Launch]) -> Result<sys::CUgraphExec, CudaError> {
+    unsafe fn record(&mut self, id: usize, work: &[Work]) -> Result<sys::CUgraphExec, CudaError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: this stream, which no other thread uses.
         said("cuStreamBeginCapture", unsafe { result::stream::begin_capture(self.stream, mode) })?;
         // SAFETY: the caller's.
-        let launched = unsafe { self.one_by_one(launches) };
+        let launched = unsafe { self.one_by_one(id, work) };
         // SAFETY: the capture that was just begun ends here, also where a launch failed: else the stream stays
         // unusable.
         let graph = said("cuStreamEndCapture", unsafe { result::stream::end_capture(self.stream) });
@@ -280,8 +315,23 @@ impl GpuExec {
 
     /// # Safety
     /// As for [`Exec::replay`].
-    unsafe fn one_by_one(&mut self, launches: &[Launch]) -> Result<(), CudaError> {
-        for l in launches {
+    unsafe fn one_by_one(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
+        let mut products = 0;
+        for piece in work {
+            let l: &Launch = match (piece, &self.multiplier) {
+                (Work::Kernel(launch), _) => launch,
+                (Work::Product(_), Some(multiplier)) => {
+                    // SAFETY: the caller's.
+                    unsafe { multiplier.run(id, products)? };
+                    products += 1;
+                    continue;
+                }
+                (Work::Product(gemm), None) => {
+                    // SAFETY: the caller's; it only says that there is nothing that multiplies.
+                    unsafe { self.product(gemm)? };
+                    continue;
+                }
+            };
             let mut args = [l.args.as_ptr().cast_mut().cast::<c_void>()];
             // SAFETY: the caller's; a launch reads its arguments and does not write them.
             unsafe { self.launch(&l.kernel, l.grid, l.block, l.shared_bytes, &mut args)? };
@@ -355,17 +405,36 @@ impl Exec for GpuExec {
         })
     }
 
-    unsafe fn replay(&mut self, id: usize, launches: &[Launch]) -> Result<(), CudaError> {
+    fn multiplies(&self) -> bool {
+        self.multiplier.is_some()
+    }
+
+    unsafe fn product(&mut self, gemm: &Gemm) -> Result<(), CudaError> {
+        let work = [Work::Product(gemm.clone())];
         self.gpu.enter()?;
+        self.prepare(SINGLE, &work)?;
+        let Some(multiplier) = &mut self.multiplier else {
+            let what = "this device multiplies by kernels alone".into();
+            return Err(CudaError::Call { call: "a product", what });
+        };
+        // SAFETY: the caller's.
+        let done = unsafe { multiplier.run(SINGLE, 0) };
+        multiplier.forget(SINGLE);
+        done
+    }
+
+    unsafe fn replay(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
+        self.gpu.enter()?;
+        self.prepare(id, work)?;
         if !self.records {
             // SAFETY: the caller's.
-            return unsafe { self.one_by_one(launches) };
+            return unsafe { self.one_by_one(id, work) };
         }
         let graph = match self.recorded.get(&id) {
             Some(graph) => *graph,
             None => {
                 // SAFETY: the caller's.
-                let graph = unsafe { self.record(launches)? };
+                let graph = unsafe { self.record(id, work)? };
                 self.recorded.insert(id, graph);
                 graph
             }
@@ -387,6 +456,7 @@ impl Drop for GpuExec {
         unsafe {
             let _ = self.gpu.enter();
             let _ = result::stream::synchronize(self.stream);
+            self.multiplier = None;
             for graph in self.recorded.values() {
                 let _ = result::graph::exec_destroy(*graph);
             }

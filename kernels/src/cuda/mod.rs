@@ -4,13 +4,16 @@
 //! time: without them the same binary runs, and says what is missing.
 
 mod arguments;
+pub mod blas;
 mod constants;
 mod control;
 mod device;
 pub mod exec;
+pub mod gemm;
 pub mod gpu;
 pub mod launch;
 mod library;
+mod multiplier;
 pub mod nvrtc;
 pub mod probe;
 mod program;
@@ -19,7 +22,7 @@ pub mod sources;
 mod update;
 
 pub use arguments::{Operand, Scalar};
-pub use device::{Cuda, CudaReplay};
-pub use exec::{CudaError, DeviceAddress, Exec, Launch};
+pub use device::{Cuda, CudaReplay, Math};
+pub use exec::{CudaError, DeviceAddress, Exec, Launch, Work};
 pub use session::{CudaSession, device_bytes};
 pub use sources::{Sources, Unit};

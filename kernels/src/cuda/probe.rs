@@ -41,6 +41,12 @@ pub enum Absent {
     /// The run-time compiler's library is of another version or damaged.
     #[error("CUDA's run-time compiler lacks {0}")]
     CompilerSymbol(&'static str),
+    /// A library of cuBLAS is missing.
+    #[error("cuBLAS is missing ({0} is not found)")]
+    Blas(&'static str),
+    /// A library of cuBLAS is of another version or damaged.
+    #[error("cuBLAS lacks {0}")]
+    BlasSymbol(&'static str),
 }
 
 impl Absent {
@@ -52,6 +58,9 @@ impl Absent {
             Self::Device => "look whether nvidia-smi lists a GPU, and whether CUDA_VISIBLE_DEVICES hides it",
             Self::Compiler | Self::CompilerSymbol(_) => {
                 "install CUDA 13 or `pip install nvidia-cuda-nvrtc==13.0.88`, and name its folder in PREHEAT_CUDA"
+            }
+            Self::Blas(_) | Self::BlasSymbol(_) => {
+                "install CUDA 13 or `pip install nvidia-cublas==13.*`, and name its folder in PREHEAT_CUDA"
             }
         }
     }
@@ -198,6 +207,8 @@ mod tests {
             Absent::Device,
             Absent::Compiler,
             Absent::CompilerSymbol("nvrtcGetCUBIN"),
+            Absent::Blas("libcublasLt.so.13"),
+            Absent::BlasSymbol("cublasLtMatmul"),
         ];
         for reason in &all {
             let line = format!("{reason}; {}", reason.remedy());

@@ -1,7 +1,7 @@
-//! A program's entries as lists of launches, made once: whatever changes from step to step lies in device memory.
+//! A program's entries as lists of work, made once: whatever changes from step to step lies in device memory.
 
 use super::launch::{self, Begin, Cohort, EntropyGradient, Randomness, UpdateOperands, block_count};
-use super::{DeviceAddress, Launch, Operand, Scalar};
+use super::{DeviceAddress, Launch, Operand, Scalar, Work, gemm};
 use crate::graph::{Op, Program, ScalarSource, Slot, Step};
 use crate::ops::{CrossEntropy, MatMul};
 
@@ -15,6 +15,8 @@ pub(super) struct Layout<'p> {
     pub(super) scalars: Operand,
     /// [`scratch_len`] elements a run, used within one op.
     pub(super) scratch: Operand,
+    /// The device computes products by itself.
+    pub(super) multiplies: bool,
 }
 
 /// Elements of a run that some op needs while it runs, beyond the program's arena.
@@ -48,9 +50,38 @@ pub(super) fn scalar_count(program: &Program) -> usize {
 }
 
 impl Layout<'_> {
-    /// The launches of an entry's steps.
-    pub(super) fn launches(&self, steps: &[Step]) -> Vec<Launch> {
-        steps.iter().flat_map(|step| self.step(step)).collect()
+    /// The work of an entry's steps.
+    pub(super) fn work(&self, steps: &[Step]) -> Vec<Work> {
+        let of_step = |step: &Step| {
+            let products = if self.multiplies { self.products(step) } else { None };
+            products.unwrap_or_else(|| self.step(step).into_iter().map(Work::from).collect())
+        };
+        steps.iter().flat_map(of_step).collect()
+    }
+
+    /// What a step with matrix products is on a device that computes them by itself; `None` for other steps. An idle
+    /// run's products are computed with the others: what they write is no parameter and no state.
+    fn products(&self, step: &Step) -> Option<Vec<Work>> {
+        let (cohort, o) = (&self.cohort, Operands { layout: self, step });
+        match &step.op {
+            Op::Linear { .. }
+            | Op::LinearDx { .. }
+            | Op::LinearDw
+            | Op::LinearTied
+            | Op::LinearTiedDx { .. }
+            | Op::LinearTiedDw => {
+                let Multiplied { mm, operands, begin, residual } = self.multiplied(step);
+                Some(vec![Work::Product(gemm::linear(cohort.runs, &mm, operands, begin, residual))])
+            }
+            Op::Attention(shape) => {
+                Some(launch::attention_by_products(cohort, shape, [o.input(0), o.output(0), o.output(1)]).into())
+            }
+            Op::AttentionBackward(shape) => {
+                let operands = [o.input(0), o.input(1), o.input(2), o.output(0), self.scratch];
+                Some(launch::attention_backward_by_products(cohort, shape, operands).into())
+            }
+            _ => None,
+        }
     }
 
     fn operand(&self, slot: Slot) -> Operand {
@@ -151,8 +182,13 @@ impl Layout<'_> {
         launch::update(&self.cohort, step.outputs[0].len, expr, clip.map(|c| c as f32), operands)
     }
 
-    /// The products of a linear layer, forward and backward.
     fn product(&self, step: &Step) -> Launch {
+        let Multiplied { mm, operands, begin, residual } = self.multiplied(step);
+        launch::matmul(&self.cohort, &mm, operands, begin, residual)
+    }
+
+    /// The products of a linear layer, forward and backward.
+    fn multiplied(&self, step: &Step) -> Multiplied {
         let o = Operands { layout: self, step };
         let (a, b, c) = (o.input(0), o.input(1), o.output(0));
         let (first, second, out) = (step.inputs[0].width, step.inputs[1].width, step.outputs[0].width);
@@ -172,7 +208,7 @@ impl Layout<'_> {
             Op::LinearTiedDw => (MatMul::tn(second, first, rows), [b, a, c], Begin::Zero, Operand::ABSENT),
             _ => unreachable!("not a product"),
         };
-        launch::matmul(&self.cohort, &mm, operands, begin, residual)
+        Multiplied { mm, operands, begin, residual }
     }
 
     fn norm(&self, step: &Step) -> Launch {
@@ -237,6 +273,14 @@ impl Layout<'_> {
             _ => unreachable!("not a cross-entropy"),
         }
     }
+}
+
+/// A product of a linear layer: C = begin + A·B (+ residual).
+struct Multiplied {
+    mm: MatMul,
+    operands: [Operand; 3],
+    begin: Begin,
+    residual: Operand,
 }
 
 /// The operands of one step.

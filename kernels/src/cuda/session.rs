@@ -1,9 +1,10 @@
-//! A cohort of runs on a device: replays entries of a [`Program`] as lists of launches. The methods are those of
+//! A cohort of runs on a device: replays entries of a [`Program`] as lists of work. The methods are those of
 //! [`crate::graph::Session`]; what lies on the device is copied.
 
 use super::control::Control;
+use super::launch;
 use super::program::{Layout, scalar_count, scratch_len};
-use super::{CudaError, DeviceAddress, Exec, Launch, Operand};
+use super::{CudaError, DeviceAddress, Exec, Operand, Work};
 use crate::graph::{EntryId, Op, Program, Slot, Step, TensorId};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,14 +21,23 @@ pub struct CudaSession<E: Exec> {
     tokens: Vec<u32>,
     tokens_at: DeviceAddress,
     tokens_changed: bool,
-    /// Launches of each entry.
-    launches: Vec<Vec<Launch>>,
+    /// The work of each entry, then of entries that keep numbers: of entry e at E + e, empty until it is asked for.
+    work: Vec<Vec<Work>>,
+    ring: DeviceAddress,
+    /// Rows that the ring holds now.
+    rows: usize,
+    /// Rows that were read from it and not taken yet.
+    taken: Vec<f32>,
 }
+
+/// Rows of the ring: steps whose numbers wait on the device.
+pub(super) const RING: usize = 16;
 
 /// Bytes of device memory that a session of this program takes.
 pub fn device_bytes(program: &Program) -> usize {
     let control = Control::new(program.runs, scalar_count(program)).words().len();
-    4 * (program.arena_len + program.tokens_len + control + program.runs * scratch_len(program))
+    let ring = 2 * RING * program.runs;
+    4 * (program.arena_len + program.tokens_len + control + program.runs * scratch_len(program) + ring)
 }
 
 impl<E: Exec> CudaSession<E> {
@@ -38,7 +48,8 @@ impl<E: Exec> CudaSession<E> {
     pub fn new(program: Arc<Program>, mut exec: E) -> Result<Self, CudaError> {
         let control = Control::new(program.runs, scalar_count(&program));
         let scratch_len = scratch_len(&program);
-        let sizes = [program.arena_len, program.tokens_len, control.words().len(), program.runs * scratch_len];
+        let ring = 2 * RING * program.runs;
+        let sizes = [program.arena_len, program.tokens_len, control.words().len(), program.runs * scratch_len, ring];
         let mut buffers = Vec::new();
         for elements in sizes {
             match exec.alloc(4 * elements.max(4)) {
@@ -58,11 +69,28 @@ impl<E: Exec> CudaSession<E> {
             tokens: tokens_at,
             scalars: control.scalars(control_at),
             scratch: Operand { at: buffers[3], run_stride: scratch_len as u64 },
+            multiplies: exec.multiplies(),
         };
-        let launches = program.entries.iter().map(|e| layout.launches(&e.steps)).collect();
+        let mut work: Vec<Vec<Work>> = program.entries.iter().map(|e| layout.work(&e.steps)).collect();
+        work.resize(2 * program.entries.len(), Vec::new());
+        let (ring, rows, taken) = (buffers[4], 0, Vec::with_capacity(ring));
         let tokens = vec![0; program.tokens_len];
         let tokens_changed = true;
-        Ok(Self { program, exec, arena, buffers, control, control_at, tokens, tokens_at, tokens_changed, launches })
+        Ok(Self {
+            program,
+            exec,
+            arena,
+            buffers,
+            control,
+            control_at,
+            tokens,
+            tokens_at,
+            tokens_changed,
+            work,
+            ring,
+            rows,
+            taken,
+        })
     }
     /// What is replayed.
     pub fn program(&self) -> &Arc<Program> {
@@ -87,8 +115,15 @@ impl<E: Exec> CudaSession<E> {
     }
     /// An inactive run idles: its parameters, gradients, states and inputs are left as they are. Its activations share
     /// space with those of other runs.
-    pub fn set_active(&mut self, r: usize, active: bool) {
+    ///
+    /// # Errors
+    /// Those of the device, where numbers that it keeps must be read first: it may have put the run out by itself.
+    pub fn set_active(&mut self, r: usize, active: bool) -> Result<(), CudaError> {
+        if self.control.is_active(r) != active {
+            self.fetch()?;
+        }
         self.control.set_active(r, active);
+        Ok(())
     }
     /// Whether run `r` takes part.
     pub fn is_active(&self, r: usize) -> bool {
@@ -209,8 +244,75 @@ impl<E: Exec> CudaSession<E> {
     /// # Panics
     /// Where an active run's token has no row in a table that the entry looks it up in.
     pub fn run(&mut self, entry: EntryId) -> Result<(), CudaError> {
+        self.replay(entry, entry.0)
+    }
+
+    /// [`Self::run`], and keeps the only element of two roots of each run until [`Self::take_kept`]. A run with one that
+    /// is not finite idles from the next entry on.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn run_kept(&mut self, entry: EntryId, roots: [TensorId; 2]) -> Result<(), CudaError> {
+        if self.rows == RING {
+            self.fetch()?;
+        }
+        let id = self.program.entries.len() + entry.0;
+        if self.work[id].is_empty() {
+            let at = |slot: Slot| Operand { at: self.arena, run_stride: slot.run_stride as u64 }.offset(slot.offset);
+            let numbers = roots.map(|root| at(self.program.place(root, Some(entry))));
+            let (cohort, row) = (self.control.cohort(self.control_at), self.control.row(self.control_at));
+            let keep = launch::keep(&cohort, numbers, self.ring, row);
+            self.work[id] = self.work[entry.0].iter().cloned().chain([keep.into()]).collect();
+        }
+        self.control.set_row(self.rows);
+        self.replay(entry, id)?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Appends what was kept to `out`, the oldest first: R numbers of the first root, R of the second, for each step. Those
+    /// of an idle run mean nothing.
+    ///
+    /// # Errors
+    /// Those of the device, also of work before.
+    pub fn take_kept(&mut self, out: &mut Vec<f32>) -> Result<(), CudaError> {
+        self.fetch()?;
+        out.append(&mut self.taken);
+        Ok(())
+    }
+
+    /// Reads the ring, and learns which runs the device put out.
+    fn fetch(&mut self) -> Result<(), CudaError> {
+        let (rows, runs, before) = (std::mem::take(&mut self.rows), self.program.runs, self.taken.len());
+        if rows == 0 {
+            return Ok(());
+        }
+        self.taken.resize(before + 2 * runs * rows, 0.0);
+        let (ring, fresh) = (self.ring, &mut self.taken[before..]);
+        // SAFETY: any bytes are numbers.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(fresh.as_mut_ptr().cast::<u8>(), size_of_val(fresh)) };
+        self.exec.download(ring, bytes)?;
+        for row in self.taken[before..].chunks_exact(2 * runs) {
+            for r in (0..runs).filter(|r| !(row[*r].is_finite() && row[runs + r].is_finite())) {
+                // What an idle run's place holds is old, and it is out already.
+                self.control.put_out(r);
+            }
+        }
+        Ok(())
+    }
+
+    /// The work at place `id`, which is that of `entry` and maybe more.
+    fn replay(&mut self, entry: EntryId, id: usize) -> Result<(), CudaError> {
+        let flags = self.control.flags();
+        if std::mem::take(&mut self.control.flags_changed) {
+            self.exec.upload(self.control_at, bytes_of(&self.control.words()[..flags]))?;
+        }
         if std::mem::take(&mut self.control.changed) {
-            self.exec.upload(self.control_at, bytes_of(self.control.words()))?;
+            let rest = self.control_at.offset(4 * flags as u64);
+            self.exec.upload(rest, bytes_of(&self.control.words()[flags..]))?;
         }
         if std::mem::take(&mut self.tokens_changed) && !self.tokens.is_empty() {
             self.exec.upload(self.tokens_at, bytes_of(&self.tokens))?;
@@ -220,7 +322,7 @@ impl<E: Exec> CudaSession<E> {
         }
         // SAFETY: the arguments were made for these kernels from the program's own plan, whose slots lie inside the
         // buffers; tokens were checked.
-        unsafe { self.exec.replay(entry.0, &self.launches[entry.0]) }
+        unsafe { self.exec.replay(id, &self.work[id]) }
     }
 
     /// A kernel would read what lies behind the table.

@@ -9,12 +9,17 @@
 
 mod backward;
 mod build;
+mod join;
+mod layout;
+mod micro_batch;
 mod node;
 mod optimizer;
 mod plan;
 mod session;
 
 pub use backward::Gradients;
+pub(crate) use join::Join;
+pub(crate) use micro_batch::Part;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};
 pub use plan::{EntryId, Program};
@@ -95,7 +100,7 @@ impl fmt::Display for ShapeError {
 impl std::error::Error for ShapeError {}
 
 /// A graph under construction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) nodes: Vec<Node>,

@@ -1,5 +1,8 @@
 //! Memory is planned once: one arena, tensors of an entry that are never alive together share space.
 
+use super::join::Join;
+use super::layout::Layout;
+use super::micro_batch::{self, Order, Part};
 use super::{Graph, Node, Op, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,11 +18,13 @@ pub(crate) fn padded(len: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryId(pub(crate) usize);
 
-/// Where a tensor lies in the arena: run r at `offset + r·run_stride`.
+/// Where a tensor lies in the arena: run r's micro-batch m at `offset + r·run_stride + m·micro_stride`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) offset: usize,
     pub(crate) run_stride: usize,
+    /// 0 for what all micro-batches share and for what lives only as long as its own.
+    pub(crate) micro_stride: usize,
     pub(crate) len: usize,
     /// Length of the last axis.
     pub(crate) width: usize,
@@ -29,16 +34,22 @@ pub(crate) struct Slot {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) op: Op,
+    pub(crate) part: Part,
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
     /// Floating point operations of its matrix products for one run.
     pub(crate) gemm_flops: u64,
+    /// What this step and the next one are together; the plan holds whether they are carried out so or one by one.
+    pub(crate) join: Option<Join>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
+    /// The steps that run once for each micro-batch; those before and after run once.
+    pub(crate) repeated: Range<usize>,
+    roots: Vec<TensorId>,
     /// Tensors that may be read after the entry ran.
     pub(crate) kept: BTreeMap<TensorId, Slot>,
     pub(crate) gemm_flops: u64,
@@ -49,6 +60,8 @@ pub(crate) struct Entry {
 pub struct Program {
     pub(crate) graph: Graph,
     pub(crate) runs: usize,
+    /// Parts that a batch is computed in; 1 is the whole.
+    pub(crate) micro_batches: usize,
     pub(crate) entries: Vec<Entry>,
     /// Parameters, gradients, states, inputs: the same place in every entry.
     pub(crate) fixed: BTreeMap<TensorId, Slot>,
@@ -68,8 +81,19 @@ impl Graph {
     /// Plans memory for `runs` runs and the given entry points. Each entry computes its roots and what they
     /// need, in the order of the nodes; roots stay readable after it ran.
     pub fn compile(self, runs: usize, entries: &[(&str, &[TensorId])]) -> Program {
+        let entries = entries.iter().map(|(name, roots)| (name.to_string(), roots.to_vec()));
+        self.planned(runs, 1, entries)
+    }
+
+    pub(super) fn planned(
+        self,
+        runs: usize,
+        micro_batches: usize,
+        entries: impl Iterator<Item = (String, Vec<TensorId>)>,
+    ) -> Program {
         let mut plan = Program {
             runs,
+            micro_batches,
             entries: Vec::new(),
             fixed: BTreeMap::new(),
             flat_len: 0,
@@ -112,6 +136,17 @@ impl Program {
     /// Runs R of the cohort.
     pub fn runs(&self) -> usize {
         self.runs
+    }
+    /// The same program, its entries' steps computed in `count` micro-batches one after another, as far as the
+    /// ops allow: the gradients of parameters are chains and sums over rows, which go on from micro-batch to
+    /// micro-batch with the bits of the whole. Activations take a `count`-th of the memory.
+    pub fn in_micro_batches(&self, count: usize) -> Self {
+        let entries = self.entries.iter().map(|e| (e.name.clone(), e.roots.clone()));
+        self.graph.clone().planned(self.runs, count, entries)
+    }
+    /// [`Self::in_micro_batches`], the most of at least `least` rows.
+    pub(crate) fn in_micro_batches_of(&self, least: usize) -> Self {
+        self.in_micro_batches(micro_batch::most(&self.graph, least))
     }
     /// Bytes of the arena in f32.
     pub fn arena_bytes(&self) -> usize {
@@ -193,7 +228,7 @@ impl Program {
 
     fn slot(&self, id: TensorId, offset: usize, run_stride: usize) -> Slot {
         let tensor = self.graph.tensor(id);
-        Slot { offset, run_stride, len: tensor.len(), width: tensor.width() }
+        Slot { offset, run_stride, micro_stride: 0, len: tensor.len(), width: tensor.width() }
     }
 
     /// Nodes that `roots` need, in order.
@@ -210,103 +245,13 @@ impl Program {
         picked
     }
 
-    fn plan_entry(&mut self, name: &str, roots: &[TensorId], base: usize) -> Entry {
-        let picked = self.reachable(roots);
-        let mut last_use: BTreeMap<TensorId, usize> = BTreeMap::new();
-        for (at, &index) in picked.iter().enumerate() {
-            let node = &self.graph.nodes[index];
-            for id in node.inputs.iter().chain(&node.outputs) {
-                last_use.insert(*id, at);
-            }
-        }
-        for root in roots {
-            last_use.insert(*root, usize::MAX);
-        }
-        let mut space = Space::new(base);
-        let mut placed: BTreeMap<TensorId, Slot> = BTreeMap::new();
-        let mut steps = Vec::new();
-        for (at, &index) in picked.iter().enumerate() {
-            let node = self.graph.nodes[index].clone();
-            for id in &node.outputs {
-                if self.graph.tensor(*id).role == Role::Value && !placed.contains_key(id) {
-                    let stride = padded(self.graph.tensor(*id).len());
-                    let offset = space.take(stride * self.runs);
-                    placed.insert(*id, self.slot(*id, offset, stride));
-                }
-            }
-            let find = |id: &TensorId| {
-                let slot = placed.get(id).or_else(|| self.fixed.get(id)).or_else(|| self.tokens.get(id));
-                *slot.unwrap_or_else(|| panic!("{} is used before it is computed", self.graph.tensor(*id).name))
-            };
-            steps.push(Step {
-                op: node.op.clone(),
-                inputs: node.inputs.iter().map(find).collect(),
-                outputs: node.outputs.iter().map(find).collect(),
-                gemm_flops: node.gemm_flops(&self.graph),
-            });
-            for id in node.inputs.iter().chain(&node.outputs) {
-                if last_use[id] == at
-                    && let Some(slot) = placed.get(id)
-                {
-                    space.give(slot.offset, slot.run_stride * self.runs);
-                    // A tensor may be both input and output: give its space back once.
-                    last_use.insert(*id, usize::MAX - 1);
-                }
-            }
-        }
-        self.arena_len = self.arena_len.max(space.end);
-        let gemm_flops = steps.iter().map(|step: &Step| step.gemm_flops).sum();
+    fn plan_entry(&mut self, name: String, roots: Vec<TensorId>, base: usize) -> Entry {
+        let picked = self.reachable(&roots);
+        let order = Order::new(&self.graph, &picked, &roots, self.micro_batches);
+        let (steps, placed, end) = Layout::new(self, &order, &roots, base).place();
+        self.arena_len = self.arena_len.max(end);
+        let gemm_flops = picked.iter().map(|index| self.graph.nodes[*index].gemm_flops(&self.graph)).sum();
         let kept = roots.iter().filter_map(|r| placed.get(r).map(|s| (*r, *s))).collect();
-        Entry { name: name.to_string(), steps, kept, gemm_flops }
-    }
-}
-
-/// Best-fit allocation of arena space; free neighbours are merged.
-struct Space {
-    free: BTreeMap<usize, usize>,
-    end: usize,
-}
-
-impl Space {
-    fn new(base: usize) -> Self {
-        Self { free: BTreeMap::new(), end: base }
-    }
-
-    fn take(&mut self, len: usize) -> usize {
-        let best = self.free.iter().filter(|(_, l)| **l >= len).min_by_key(|(_, l)| **l).map(|(o, l)| (*o, *l));
-        if let Some((offset, free)) = best {
-            self.free.remove(&offset);
-            if free > len {
-                self.free.insert(offset + len, free - len);
-            }
-            return offset;
-        }
-        // Grow the last free piece if it touches the end.
-        if let Some((&offset, &free)) = self.free.last_key_value()
-            && offset + free == self.end
-        {
-            self.free.remove(&offset);
-            self.end = offset + len;
-            return offset;
-        }
-        let offset = self.end;
-        self.end += len;
-        offset
-    }
-
-    fn give(&mut self, mut offset: usize, mut len: usize) {
-        if len == 0 {
-            return;
-        }
-        if let Some((&before, &free)) = self.free.range(..offset).next_back()
-            && before + free == offset
-        {
-            self.free.remove(&before);
-            (offset, len) = (before, free + len);
-        }
-        if let Some(free) = self.free.remove(&(offset + len)) {
-            len += free;
-        }
-        self.free.insert(offset, len);
+        Entry { name, steps, repeated: order.repeated, roots, kept, gemm_flops }
     }
 }

@@ -1,7 +1,7 @@
 //! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
 
 use super::plan::{Slot, Step};
-use super::{EntryId, Op, Program, ScalarSource, TensorId};
+use super::{EntryId, Join, Op, Part, Program, ScalarSource, TensorId};
 use crate::aligned::Aligned;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
@@ -128,18 +128,58 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
     /// products, for one run.
     pub fn run_watched(&mut self, entry: EntryId, done: Watch<'_>) {
         let program = Arc::clone(&self.program);
-        for step in &program.entries[entry.0].steps {
-            for r in 0..program.runs {
-                if self.active[r] {
-                    self.execute(step, r);
+        let entry = &program.entries[entry.0];
+        let (before, after) = (&entry.steps[..entry.repeated.start], &entry.steps[entry.repeated.end..]);
+        self.execute_all(before, 0, done);
+        for micro_batch in 0..program.micro_batches {
+            self.execute_all(&entry.steps[entry.repeated.clone()], micro_batch, done);
+        }
+        self.execute_all(after, 0, done);
+    }
+
+    /// Each step for all active runs before the next one: a value's space is that of all runs, and may have been another's.
+    fn execute_all(&mut self, steps: &[Step], micro_batch: usize, done: Watch<'_>) {
+        let mut steps = steps.iter();
+        while let Some(step) = steps.next() {
+            let joined = step.join.and_then(|join| Some((join, steps.next()?)));
+            for r in 0..self.active.len() {
+                if !self.active[r] {
+                    continue;
+                }
+                if let Some((join, next)) = joined {
+                    self.execute_joined(join, [step, next], r, micro_batch);
+                    done(join.name(), step.gemm_flops);
+                } else {
+                    self.execute(step, r, micro_batch);
                     done(step.op.name(), step.gemm_flops);
                 }
             }
         }
     }
 
-    fn execute(&mut self, step: &Step, r: usize) {
-        let operands = Operands { base: self.arena.as_mut_ptr(), tokens: self.tokens.as_ptr(), step, r };
+    fn operands<'s>(&mut self, step: &'s Step, r: usize, micro_batch: usize) -> Operands<'s, T> {
+        let micro_batches = self.program.micro_batches;
+        let (base, tokens) = (self.arena.as_mut_ptr(), self.tokens.as_ptr());
+        Operands { base, tokens, step, r, micro_batch, micro_batches }
+    }
+
+    fn execute_joined(&mut self, join: Join, [step, next]: [&Step; 2], r: usize, micro_batch: usize) {
+        let [o, next_o] = [step, next].map(|step| self.operands(step, r, micro_batch));
+        match (join, &next.op) {
+            (Join::Activation { spare }, Op::Activation(f)) => {
+                let Linear { mm, a, b, start, residual } = linear(&o);
+                self.ops.matmul_activation(&mm, a, b, start, residual, *f, spare, o.output(0), next_o.output(0));
+            }
+            (Join::ActivationBackward { spare }, Op::ActivationBackward(f)) => {
+                let (mm, dy, dx) = (linear_dx(&o), o.output(0), next_o.output(0));
+                self.ops.matmul_activation_backward(&mm, o.input(0), o.input(1), *f, spare, next_o.input(0), dy, dx);
+            }
+            _ => unreachable!("no join of {} and {}", step.op.name(), next.op.name()),
+        }
+    }
+
+    fn execute(&mut self, step: &Step, r: usize, micro_batch: usize) {
+        let operands = self.operands(step, r, micro_batch);
         match &step.op {
             Op::Update { expr, clip } => self.update(expr, *clip, operands),
             Op::Map { expr, scalars, clip } => map(&self.ops, expr, scalars, *clip, &self.scalars[r], &operands),
@@ -181,19 +221,24 @@ struct Operands<'s, T> {
     tokens: *const u32,
     step: &'s Step,
     r: usize,
+    micro_batch: usize,
+    micro_batches: usize,
 }
 
 impl<'s, T: Real> Operands<'s, T> {
+    fn start(&self, slot: Slot) -> usize {
+        slot.offset + self.r * slot.run_stride + self.micro_batch * slot.micro_stride
+    }
     fn input(&self, i: usize) -> &'s [T] {
         let slot = self.step.inputs[i];
         // SAFETY: the plan keeps slots inside the arena; inputs are not written while a step runs, save for
         // `Ema` and `Map`, which do not read what they change through here.
-        unsafe { std::slice::from_raw_parts(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
+        unsafe { std::slice::from_raw_parts(self.base.add(self.start(slot)), slot.len) }
     }
     fn token_input(&self, i: usize) -> &'s [u32] {
         let slot = self.step.inputs[i];
         // SAFETY: as above, in the token buffer.
-        unsafe { std::slice::from_raw_parts(self.tokens.add(slot.offset + self.r * slot.run_stride), slot.len) }
+        unsafe { std::slice::from_raw_parts(self.tokens.add(self.start(slot)), slot.len) }
     }
     fn width(&self, i: usize) -> usize {
         self.step.inputs[i].width
@@ -201,7 +246,7 @@ impl<'s, T: Real> Operands<'s, T> {
     fn output(&self, i: usize) -> &'s mut [T] {
         let slot = self.step.outputs[i];
         // SAFETY: the plan gives live tensors disjoint slots, and each output is asked for once.
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(slot.offset + self.r * slot.run_stride), slot.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(self.start(slot)), slot.len) }
     }
 }
 
@@ -238,8 +283,9 @@ fn map<T: Real, K: Ops<T>>(
 fn dropout<T: Real>(rate: f64, stream: Stream, step: u32, o: Operands<'_, T>) {
     let (x, y, mask) = (o.input(0), o.output(0), o.output(1));
     let kept = T::from_f64(1.0 / (1.0 - rate));
+    let first = o.micro_batch * x.len();
     for i in 0..x.len() {
-        let keep = f64::from(stream.uniform(step, i as u64)) >= rate;
+        let keep = f64::from(stream.uniform(step, (first + i) as u64)) >= rate;
         mask[i] = if keep { kept } else { T::ZERO };
         y[i] = x[i] * mask[i];
     }
@@ -272,16 +318,25 @@ fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
         }
         Op::ColumnSum => {
             let out = o.output(0);
-            ops.column_sum(out.len(), o.input(0), out);
+            match o.step.part {
+                Part::Whole => ops.column_sum(out.len(), o.input(0), out),
+                Part::Rows => ops.column_sum_rows(out.len(), o.input(0), o.micro_batch == 0, o.output(1)),
+                Part::Total => ops.fold_columns(out.len(), o.output(1), out),
+            }
         }
         Op::CrossEntropy { smoothing } => {
             let (loss, losses) = (o.output(0), o.output(1));
-            ops.cross_entropy(&entropy_shape(&o, *smoothing), o.input(0), o.token_input(1), losses, o.output(2));
-            loss[0] = ops.sum(losses) / T::from_f64(losses.len() as f64);
+            if o.step.part != Part::Total {
+                ops.cross_entropy(&entropy_shape(&o, *smoothing), o.input(0), o.token_input(1), losses, o.output(2));
+            }
+            if o.step.part != Part::Rows {
+                loss[0] = ops.sum(losses) / T::from_f64(losses.len() as f64);
+            }
         }
         Op::CrossEntropyBackward { smoothing } => {
             let shape = entropy_shape(&o, *smoothing);
-            let scale = o.input(3)[0] / T::from_f64(shape.rows as f64);
+            let rows = if o.step.part == Part::Rows { shape.rows * o.micro_batches } else { shape.rows };
+            let scale = o.input(3)[0] / T::from_f64(rows as f64);
             ops.cross_entropy_backward(&shape, o.input(0), o.token_input(1), o.input(2), scale, o.output(0));
         }
         Op::Add => ops.add(o.input(0), o.input(1), o.output(0)),
@@ -306,30 +361,53 @@ fn entropy_shape<T: Real>(o: &Operands<'_, T>, smoothing: f64) -> CrossEntropy {
     CrossEntropy { rows: o.step.inputs[0].len / vocab, vocab, smoothing }
 }
 
+/// A linear layer's product without its output.
+struct Linear<'s, T> {
+    mm: MatMul,
+    a: &'s [T],
+    b: &'s [T],
+    start: Start<'s, T>,
+    residual: Option<&'s [T]>,
+}
+
+fn linear<'s, T: Real>(o: &Operands<'s, T>) -> Linear<'s, T> {
+    let Op::Linear { bias, residual } = o.step.op else { unreachable!("not a linear layer") };
+    let (a, b) = (o.input(0), o.input(1));
+    let mm = MatMul::nn(a.len() / o.width(0), o.step.outputs[0].width, o.width(0));
+    let start = if bias { Start::Bias(o.input(2)) } else { Start::Zero };
+    Linear { mm, a, b, start, residual: residual.then(|| o.input(2 + usize::from(bias))) }
+}
+
+/// The product that gives the gradient to a linear layer's input.
+fn linear_dx<T: Real>(o: &Operands<'_, T>) -> MatMul {
+    MatMul::nt(o.step.inputs[0].len / o.width(0), o.step.outputs[0].width, o.width(0))
+}
+
 /// The products of a linear layer, forward and backward.
 fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let (a, b, c) = (o.input(0), o.input(1), o.output(0));
     let (first, second, out) = (o.width(0), o.width(1), o.step.outputs[0].width);
     let rows = a.len() / first;
     let added = |present: bool| present.then(|| o.input(2));
+    // A weight's gradient is one chain over the rows of all micro-batches.
+    let onwards = if o.micro_batch == 0 { Start::Zero } else { Start::Accumulate };
     match &o.step.op {
-        Op::Linear { bias, residual } => {
-            let start = if *bias { Start::Bias(o.input(2)) } else { Start::Zero };
-            let residual = residual.then(|| o.input(2 + usize::from(*bias)));
-            ops.matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
+        Op::Linear { .. } => {
+            let Linear { mm, start, residual, .. } = linear(o);
+            ops.matmul(&mm, a, b, start, residual, c);
         }
-        Op::LinearDx { add } => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
-        Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, Start::Zero, None, c),
+        Op::LinearDx { add } => ops.matmul(&linear_dx(o), a, b, Start::Zero, added(*add), c),
+        Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, onwards, None, c),
         Op::LinearTied => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
         Op::LinearTiedDx { add } => ops.matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),
         // dw[M,K] = dyᵀ·x: the operands change places.
-        Op::LinearTiedDw => ops.matmul(&MatMul::tn(second, first, rows), b, a, Start::Zero, None, c),
+        Op::LinearTiedDw => ops.matmul(&MatMul::tn(second, first, rows), b, a, onwards, None, c),
         _ => unreachable!("not a product"),
     }
 }
 
 fn norm<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
-    let width = o.width(0);
+    let width = o.step.inputs.first().map_or(0, |x| x.width);
     match &o.step.op {
         Op::LayerNorm { eps } => {
             let (y, mean, rstd) = (o.output(0), o.output(1), o.output(2));
@@ -339,9 +417,22 @@ fn norm<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
             let add = add.then(|| o.input(5));
             ops.layer_norm_dx(width, o.input(0), o.input(1), o.input(2), o.input(3), o.input(4), add, o.output(0));
         }
-        Op::LayerNormDparams => {
-            ops.layer_norm_dparams(width, o.input(0), o.input(1), o.input(2), o.input(3), o.output(0), o.output(1));
-        }
+        Op::LayerNormDparams => norm_params(ops, o, width),
         _ => unreachable!("not a norm"),
+    }
+}
+
+fn norm_params<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>, width: usize) {
+    if o.step.part == Part::Total {
+        let (dgamma, dbeta) = (o.output(0), o.output(1));
+        let (of_gamma, of_beta) = o.output(2).split_at(o.output(2).len() / 2);
+        ops.fold_columns(dgamma.len(), of_gamma, dgamma);
+        return ops.fold_columns(dbeta.len(), of_beta, dbeta);
+    }
+    let (x, mean, rstd, dy) = (o.input(0), o.input(1), o.input(2), o.input(3));
+    if o.step.part == Part::Rows {
+        ops.layer_norm_dparams_rows(width, x, mean, rstd, dy, o.micro_batch == 0, o.output(2));
+    } else {
+        ops.layer_norm_dparams(width, x, mean, rstd, dy, o.output(0), o.output(1));
     }
 }

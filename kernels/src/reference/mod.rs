@@ -14,6 +14,7 @@ mod reduce;
 pub(crate) use attention::{HeadProducts, heads, scale as attention_scale};
 pub(crate) use elementwise::{GELU_CUBIC, GELU_SCALE, NORMAL_PEAK};
 pub(crate) use loss::weights as loss_weights;
+pub(crate) use reduce::add_columns;
 pub use reduce::{LANES, REDUCE_BLOCK, fold_lanes};
 
 use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};

@@ -43,3 +43,22 @@ pub(crate) fn columns<T: Real>(width: usize, rows: usize, at: impl Fn(usize, usi
         *o = lanes(rows, |i, acc| acc + at(i, j));
     }
 }
+
+/// Adds the rows of an n×width matrix to 32 partial rows, from zero where they are the `first`;
+/// `step(at, row, acc)` adds element `at` of row `row`.
+pub(crate) fn add_columns<T: Real>(
+    width: usize,
+    rows: usize,
+    step: impl Fn(usize, usize, T) -> T,
+    first: bool,
+    partial: &mut [T],
+) {
+    if first {
+        partial.fill(T::ZERO);
+    }
+    for row in 0..rows {
+        for (j, acc) in partial[row % LANES * width..][..width].iter_mut().enumerate() {
+            *acc = step(row * width + j, row, *acc);
+        }
+    }
+}

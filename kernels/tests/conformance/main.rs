@@ -3,6 +3,7 @@
 mod attention;
 mod elementwise;
 mod gradients;
+mod joined;
 mod rows;
 mod support;
 mod update;

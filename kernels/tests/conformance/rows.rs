@@ -1,6 +1,8 @@
 //! Norms, losses, embeddings and column sums.
 
-use preheat_kernels::ops::CrossEntropy;
+use preheat_kernels::ops::{CrossEntropy, Ops};
+use preheat_kernels::real::canonical_bits;
+use preheat_kernels::reference::Reference;
 use proptest::prelude::*;
 
 use crate::support::{Inputs, Kind, SIZES, check};
@@ -63,6 +65,40 @@ fn column_sums() {
             let mut out = vec![9.0; width];
             ops.column_sum(width, &x, &mut out);
             vec![out]
+        });
+    });
+}
+
+/// Sums that go on from part to part, the first of 32 rows, are those of the whole.
+#[test]
+fn sums_over_rows_in_parts() {
+    for_shapes_and_kinds(|rows, width, kind, inputs| {
+        let n = rows * width;
+        let (x, dy) = (inputs.of_kind(kind, n), inputs.of_kind(kind, n));
+        let (mean, rstd) = (inputs.ordinary(rows), inputs.of_kind(kind, rows));
+        let cut = rows.min(32);
+        let what = format!("sums in parts {rows}x{width} {kind:?}");
+        check(&what, |ops| {
+            let mut whole = vec![vec![9.0; width]; 3];
+            let [sums, dgamma, dbeta] = whole.as_mut_slice() else { unreachable!("three sums") };
+            Reference.column_sum(width, &x, sums);
+            Reference.layer_norm_dparams(width, &x, &mean, &rstd, &dy, dgamma, dbeta);
+            let (mut partial, mut both) = (vec![9.0; 32 * width], vec![9.0; 2 * 32 * width]);
+            for (first, part) in [(true, 0..cut), (false, cut..rows)] {
+                let at = part.start * width..part.end * width;
+                let (mean, rstd) = (&mean[part.clone()], &rstd[part]);
+                ops.column_sum_rows(width, &x[at.clone()], first, &mut partial);
+                ops.layer_norm_dparams_rows(width, &x[at.clone()], mean, rstd, &dy[at], first, &mut both);
+            }
+            let mut out = vec![vec![9.0; width]; 3];
+            let [sums, dgamma, dbeta] = out.as_mut_slice() else { unreachable!("three sums") };
+            ops.fold_columns(width, &partial, sums);
+            let (of_gamma, of_beta) = both.split_at(32 * width);
+            ops.fold_columns(width, of_gamma, dgamma);
+            ops.fold_columns(width, of_beta, dbeta);
+            let bits = |all: &[Vec<f32>]| all.iter().flatten().map(|x| canonical_bits(*x)).collect::<Vec<_>>();
+            assert!(bits(&out) == bits(&whole), "{what}: not the sums of the whole");
+            out
         });
     });
 }

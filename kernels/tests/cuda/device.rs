@@ -5,7 +5,7 @@
 
 use crate::emulator::{Emulator, Order};
 use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge, UpdateOperands};
-use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Scalar, Sources};
+use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Scalar, Sources, Work};
 use preheat_kernels::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use preheat_kernels::update::UpdateExpr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -76,8 +76,9 @@ impl Call<'_> {
         x.map_or(Operand::ABSENT, |x| self.numbers(x))
     }
     fn launch(&mut self, launches: &[Launch]) {
+        let work: Vec<Work> = launches.iter().cloned().map(Work::from).collect();
         // SAFETY: the arguments were made for these kernels from operands that are as long as the shapes say.
-        unsafe { self.exec.replay(0, launches) }.unwrap_or_else(|e| panic!("{e}"));
+        unsafe { self.exec.replay(0, &work) }.unwrap_or_else(|e| panic!("{e}"));
     }
     /// Reads an output back.
     fn read(&mut self, from: Operand, to: &mut [f32]) {

@@ -16,10 +16,13 @@ macro_rules! tests {
 
 mod device;
 mod emulator;
+mod fast;
 mod math;
 mod matmul;
 mod model;
 mod planted;
+mod products;
+mod ring;
 mod session;
 mod stages;
 mod support;

@@ -196,7 +196,9 @@ impl<E: Exec> Driven for CudaSession<E> {
     }
     fn root(&mut self, entry: EntryId, id: TensorId, r: usize) -> Vec<f32> {
         let one = self.output(entry, id, r).expect(FINE);
-        assert_eq!(one, self.outputs(entry, id).expect(FINE)[r], "one run's output and all runs'");
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let all = &self.outputs(entry, id).expect(FINE)[r];
+        assert_eq!(bits(&one), bits(all), "one run's output and all runs'");
         one
     }
     fn state(&mut self, s: usize, r: usize) -> Vec<f32> {
@@ -232,8 +234,13 @@ impl Model {
             session.set(*id, r, &self.initial(*id, seed));
         }
     }
-    /// Makes a step of all runs and evaluates.
+    /// Makes a step of all runs.
     pub(crate) fn train(&self, session: &mut impl Driven, seeds: &[u64], step: u32) {
+        self.prepare(session, seeds, step);
+        session.run(self.train);
+    }
+    /// What a step of all runs needs: tokens, scalars, randomness.
+    pub(crate) fn prepare(&self, session: &mut impl Driven, seeds: &[u64], step: u32) {
         for (r, &seed) in seeds.iter().enumerate() {
             for (stream, id) in [(2, self.tokens), (3, self.targets)] {
                 for (i, token) in session.tokens(id, r).iter_mut().enumerate() {
@@ -242,7 +249,6 @@ impl Model {
             }
             session.step(r, Self::host_scalars(seed, step), seed << 33 | seed, step);
         }
-        session.run(self.train);
     }
     /// Everything of run `r` after [`Self::train`], then the loss of an evaluation.
     pub(crate) fn outcome(&self, session: &mut impl Driven, r: usize) -> Vec<Vec<f32>> {

@@ -7,7 +7,7 @@ use preheat_kernels::cuda::{CudaSession, Sources, device_bytes};
 use preheat_kernels::ops::Activation;
 use std::sync::Arc;
 
-const PRE_LN: Shape = Shape {
+pub(crate) const PRE_LN: Shape = Shape {
     runs: 1,
     batch: 2,
     seq: 5,
@@ -114,7 +114,7 @@ tests! {
         }
         model.train(&mut cuda, &seeds, 0);
         model.train(&mut cpu, &seeds, 0);
-        cuda.set_active(1, false);
+        cuda.set_active(1, false).expect("it is told");
         cpu.set_active(1, false);
         // Activations, roots among them, share space with other runs'; all else is the run's own.
         let before = model.outcome(&mut cuda, 1).split_off(model.scalars.len());
@@ -126,7 +126,7 @@ tests! {
         }
         compare("the run that idled", &model.outcome(&mut cuda, 1).split_off(model.scalars.len()), &before);
         compare("the run after it", &model.outcome(&mut cuda, 2), &model.outcome(&mut cpu, 2));
-        cuda.set_active(1, true);
+        cuda.set_active(1, true).expect("it is told");
         cpu.set_active(1, true);
         model.train(&mut cuda, &seeds, 3);
         model.train(&mut cpu, &seeds, 3);

@@ -6,9 +6,11 @@
 #[path = "../../../tests/support/lib.rs"]
 mod support;
 
-use preheat_kernels::cuda::gpu::{Cache, Footprint, Gpu, GpuExec};
-use preheat_kernels::cuda::probe::{self, SYMBOLS};
-use preheat_kernels::cuda::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit};
+use preheat_kernels::cuda::blas::{Blas, LT_LIBRARY};
+use preheat_kernels::cuda::gemm::{Batch, Gemm, MathMode, Matrix};
+use preheat_kernels::cuda::gpu::{Algorithms, Cache, Footprint, Gpu, GpuExec};
+use preheat_kernels::cuda::probe::{self, Absent, SYMBOLS};
+use preheat_kernels::cuda::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit, Work};
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
@@ -44,7 +46,10 @@ fn straw(test: &str) -> Option<(MutexGuard<'static, ()>, Vec<PathBuf>)> {
     let mut built = ONE.lock().unwrap_or_else(|e| e.into_inner());
     // The name that `cudarc` asks for first, so that a real driver stays out of this.
     let there = *built.get_or_insert_with(|| {
-        build("fake.c", "libcuda.so.1", "libcuda.so") && build("compiler.c", "libnvrtc.so.13", "libnvrtc.so.13")
+        build("fake.c", "libcuda.so.1", "libcuda.so")
+            && ["libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13"]
+                .into_iter()
+                .all(|name| build(if name.contains("blas") { "blas.c" } else { "compiler.c" }, name, name))
     });
     if !there {
         support::skip(test, "gcc");
@@ -56,7 +61,7 @@ fn straw(test: &str) -> Option<(MutexGuard<'static, ()>, Vec<PathBuf>)> {
 
 /// Calls one of the straw's own functions.
 fn fake(library: usize, name: &str, value: c_int) -> c_int {
-    let path = folder().join(["libcuda.so.1", "libnvrtc.so.13"][library]);
+    let path = folder().join(["libcuda.so.1", "libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13"][library]);
     // SAFETY: built above; each takes an int or nothing, which the C calling convention does not tell apart.
     unsafe {
         let library = libloading::Library::new(path).expect("a library");
@@ -96,8 +101,8 @@ fn sources(text: &str) -> Sources {
 
 const TWO: &str = "extern \"C\" __global__ void one(A a) {}\nextern \"C\" __global__ void two(A a) {}";
 
-fn launch(kernel: &str, shared_bytes: u32) -> Launch {
-    Launch { kernel: kernel.into(), grid: [2, 1, 1], block: [32, 1, 1], shared_bytes, args: Box::new([1, 2]) }
+fn launch(kernel: &str, shared_bytes: u32) -> Work {
+    Launch { kernel: kernel.into(), grid: [2, 1, 1], block: [32, 1, 1], shared_bytes, args: Box::new([1, 2]) }.into()
 }
 
 #[test]
@@ -215,4 +220,122 @@ fn what_does_not_compile_or_lacks_a_kernel_is_said() {
     assert!(matches!(error, CudaError::Call { call: "cuModuleGetFunction", .. }), "{error}");
     drop(gpu);
     assert_eq!(count(LIVE), before, "what was half made is given back");
+}
+
+const LT: usize = 2;
+const CLASSIC: usize = 3;
+const CHOSEN: c_int = 1;
+const STRIDED: c_int = 2;
+const LISTED: c_int = 3;
+const COMPUTE: c_int = 4;
+const BATCH: c_int = 5;
+const BIASED: c_int = 6;
+
+/// A product of 2×3 and 3×4 matrices at `at`.
+fn gemm(at: DeviceAddress, batch: Batch, bias: bool) -> Gemm {
+    let matrix = |offset: u64, ld| Matrix { at: at.offset(offset), ld, transposed: false, stride: 64 };
+    let (a, b, d) = (matrix(0, 2), matrix(256, 3), matrix(512, 2));
+    let bias = bias.then_some((at.offset(768), 64));
+    Gemm { m: 2, n: 4, k: 3, a, b, c: None, d, bias, batch }
+}
+
+/// A GPU of straw in fast math, with memory for products.
+fn multiplying(folders: &[PathBuf], mode: MathMode, records: bool) -> (GpuExec, Algorithms) {
+    fake(0, "fake_free_bytes", 64 << 20);
+    let gpu = Gpu::open(folders, Box::new(Memory::default())).expect("a GPU");
+    let blas = Blas::open(folders).expect("both libraries");
+    assert_eq!(blas.version(), 130_002);
+    let algorithms = Algorithms::default();
+    let exec = GpuExec::new(gpu, &sources(TWO), records).expect("an exec");
+    (exec.multiplying(blas, mode, Arc::clone(&algorithms)).expect("handles"), algorithms)
+}
+
+#[test]
+fn products_are_made_ready_once_and_recorded_among_kernels() {
+    let Some((_turn, folders)) = straw("products_are_made_ready_once_and_recorded_among_kernels") else { return };
+    let live = [count(LIVE), fake(LT, "fake_blas", 0), fake(CLASSIC, "fake_blas", 0)];
+    for (mode, compute) in [(MathMode::F32, 69), (MathMode::Tf32, 77), (MathMode::Bf16, 75)] {
+        let before = [CHOSEN, STRIDED, BIASED].map(|which| fake(LT, "fake_blas", which));
+        let (mut exec, algorithms) = multiplying(&folders, mode, true);
+        assert!(exec.multiplies());
+        let at = exec.alloc(4096).expect("memory");
+        let work = [launch("one", 0), Work::Product(gemm(at, Batch::Strided(5), true)), launch("two", 0)];
+        for _ in 0..3 {
+            // SAFETY: straw.
+            unsafe { exec.replay(1, &work) }.expect("it is recorded and replayed");
+        }
+        let after = [CHOSEN, STRIDED, BIASED].map(|which| fake(LT, "fake_blas", which));
+        assert_eq!([0, 1, 2].map(|i| after[i] - before[i]), [1, 1, 1], "chosen once, recorded once");
+        assert_eq!([COMPUTE, BATCH].map(|which| fake(LT, "fake_blas", which)), [compute, 5]);
+        let words: Vec<String> = algorithms.lock().unwrap().iter().cloned().collect();
+        assert_eq!(words, ["2×4×3 ×5: algorithm 60, tile 61, stages 66, split 62"]);
+        drop(exec);
+    }
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(live, [count(LIVE), fake(LT, "fake_blas", 0), fake(CLASSIC, "fake_blas", 0)], "all is given back");
+}
+
+#[test]
+fn listed_products_take_their_addresses_from_the_device() {
+    let Some((_turn, folders)) = straw("listed_products_take_their_addresses_from_the_device") else { return };
+    let live = count(LIVE);
+    let (mut exec, algorithms) = multiplying(&folders, MathMode::F32, true);
+    let at = exec.alloc(4096).expect("memory");
+    let place = |i: u64| [at.offset(64 * i), at.offset(1024 + 64 * i), at.offset(2048 + 64 * i)];
+    let listed = gemm(at, Batch::Listed((0..6).map(place).collect()), false);
+    let before = fake(CLASSIC, "fake_blas", LISTED);
+    // SAFETY: straw.
+    unsafe { exec.replay(7, &[Work::Product(listed.clone()), launch("one", 0)]) }.expect("it is recorded");
+    // SAFETY: straw.
+    unsafe { exec.product(&listed) }.expect("one alone");
+    assert_eq!(fake(CLASSIC, "fake_blas", LISTED) - before, 2);
+    assert!(algorithms.lock().unwrap().iter().all(|words| words.contains("×6: batched")));
+    drop(exec);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(count(LIVE), live, "lists of addresses are given back");
+}
+
+#[test]
+fn a_product_without_an_algorithm_and_a_device_without_cublas_say_so() {
+    let Some((_turn, folders)) = straw("a_product_without_an_algorithm_and_a_device_without_cublas_say_so") else {
+        return;
+    };
+    let live = [count(LIVE), fake(LT, "fake_blas", 0)];
+    let (mut exec, algorithms) = multiplying(&folders, MathMode::Bf16, true);
+    let at = exec.alloc(4096).expect("memory");
+    let work = [Work::Product(gemm(at, Batch::Strided(1), false))];
+    fake(LT, "fake_refuse", 1);
+    // SAFETY: straw.
+    let refused = unsafe { exec.replay(1, &work) }.unwrap_err().to_string();
+    fake(LT, "fake_refuse", 2);
+    // SAFETY: straw.
+    unsafe { exec.replay(2, &work) }.expect("plain f32 takes its place");
+    let words: Vec<String> = algorithms.lock().unwrap().iter().cloned().collect();
+    assert_eq!(words.len(), 1);
+    assert!(words[0].ends_with("split 62, in f32: the mode has none"), "{words:?}");
+    fake(LT, "fake_refuse", 0);
+    assert_eq!(refused, "cublasLtMatmulAlgoGetHeuristic: CUBLAS_STATUS_NOT_SUPPORTED");
+    // SAFETY: straw.
+    unsafe { exec.replay(1, &work) }.expect("what failed is tried again");
+    drop(exec);
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    let mut plain = GpuExec::new(gpu, &sources(TWO), false).expect("an exec");
+    assert!(!plain.multiplies());
+    // SAFETY: straw.
+    let alone = unsafe { plain.replay(1, &work) }.unwrap_err().to_string();
+    assert_eq!(alone, "a product: this device multiplies by kernels alone");
+    drop(plain);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(live, [count(LIVE), fake(LT, "fake_blas", 0)], "what was half made is given back");
+}
+
+#[test]
+fn cublas_that_is_missing_or_foreign_is_an_error() {
+    let Some((_turn, _)) = straw("cublas_that_is_missing_or_foreign_is_an_error") else { return };
+    let foreign = folder().join("foreign");
+    std::fs::create_dir_all(&foreign).expect("a folder");
+    assert!(build("compiler.c", &format!("foreign/{LT_LIBRARY}"), "foreign.so"));
+    assert!(build("compiler.c", "foreign/libcublas.so.13", "foreign2.so"));
+    let found = Blas::open(&[foreign]).err();
+    assert_eq!(found, Some(Absent::BlasSymbol("cublasLtGetVersion")));
 }

@@ -1,5 +1,6 @@
 //! The effect of a claim by its kind: one number a seed, then their mean, or a share of seeds.
 
+use super::fit::{self, Jackknife};
 use super::many::{self, Extremes};
 use super::select::{Side, at_cell_of, axis_cells, best, by_seed, describe, metric, paired, sides};
 use super::{Extreme, Kind, Select, curves};
@@ -25,6 +26,8 @@ pub(super) enum Estimate {
     Share { ones: usize, n: usize },
     /// The least or the greatest of several means.
     Extreme(Extremes),
+    /// A number of a fit.
+    Jackknife(Jackknife),
 }
 
 /// A claim's effect before any level is chosen.
@@ -47,6 +50,11 @@ impl Effect {
         Self { unreached, ..self }
     }
 
+    /// With what a reader must know of it.
+    pub(super) fn about(self, at: String) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
     /// The point estimate.
     pub(super) fn value(&self) -> f64 {
         match &self.estimate {
@@ -54,6 +62,7 @@ impl Effect {
             Estimate::ExpMean(mean) => finite_exp(mean.mean),
             Estimate::Share { ones, n } => *ones as f64 / *n as f64,
             Estimate::Extreme(means) => means.value(),
+            Estimate::Jackknife(found) => found.value,
         }
     }
 
@@ -63,6 +72,7 @@ impl Effect {
             Estimate::Mean(mean) | Estimate::ExpMean(mean) => mean.n,
             Estimate::Share { n, .. } => *n,
             Estimate::Extreme(means) => means.n(),
+            Estimate::Jackknife(found) => found.n,
         }
     }
 
@@ -73,6 +83,7 @@ impl Effect {
             Estimate::ExpMean(mean) => mean.interval(alpha).map(|ends| ends.map(finite_exp)),
             Estimate::Share { ones, n } => Some(clopper_pearson(*ones, *n, alpha)),
             Estimate::Extreme(means) => means.interval(alpha),
+            Estimate::Jackknife(found) => found.interval(alpha),
         }
     }
 
@@ -133,6 +144,8 @@ pub(super) fn effect(kind: &Kind, observations: &[Observation]) -> Result<Effect
             let sides = sides(observations, [of, reference], *at, SELECTION_LOSS)?;
             curves::crossover(observations, curve, &sides)
         }
+        Kind::Fit(claim) => fit::fit(observations, claim),
+        Kind::OptimumSlope(claim) => fit::optimum(observations, claim),
         Kind::Linearity { x, y, of, perplexity } => curves::linearity(observations, [x, y], of, *perplexity),
         Kind::Slope { metric, of, over, from, indices, linear_x } => {
             let x_of = |x: f64| if *linear_x { Ok(x) } else { ln(x, "x") };

@@ -6,13 +6,18 @@ mod axis_tests;
 mod curve_tests;
 mod curves;
 mod effects;
+mod family;
+mod fit;
 pub mod judge;
 mod many;
 pub mod ranking;
 mod select;
 mod sweep;
 
+pub use crate::fits::tuning::Knob;
 use crate::registry::Scalar;
+pub use family::{Counting, FitMeasure};
+pub use fit::rows;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,11 +67,88 @@ pub struct Claim {
 pub struct Select {
     /// Experiment id.
     pub experiment: String,
-    /// Arm name.
+    /// Arm name; [`EVERY_ARM`] in claims about fits, whose arms are sizes.
     pub arm: String,
     /// Fixed axes by dotted path. Axes that stay open are resolved by the kind.
     #[serde(default)]
     pub axes: BTreeMap<String, Scalar>,
+}
+
+/// The word for every arm of an experiment.
+pub const EVERY_ARM: &str = "*";
+
+/// A number of a compute-optimal fit, or the difference of two.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// What is measured.
+    pub measure: FitMeasure,
+    /// The runs: every arm of an experiment, each a size.
+    pub of: Select,
+    /// How their FLOPs are counted.
+    #[serde(default)]
+    pub counting: Counting,
+    /// What the same number is taken off.
+    #[serde(default)]
+    pub minus: Option<Select>,
+    /// How FLOPs are counted there; as in `counting` where not given.
+    #[serde(default)]
+    pub minus_counting: Option<Counting>,
+    /// The smallest budget, FLOPs; further ones double.
+    pub from: f64,
+}
+
+/// What is best for each size, over the size.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Optimum {
+    /// What is tuned.
+    pub knob: Knob,
+    /// A final metric; the smallest is best.
+    pub metric: String,
+    /// The sweep: every arm, each a size; the axes of rate, batch and β₂ stay open.
+    pub of: Select,
+}
+
+/// An exponent that a suite reports beside the paper's and asserts nothing of.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FitLine {
+    /// What it is, in the table.
+    pub row: String,
+    /// The paper's exponent, as the table prints it.
+    pub paper: String,
+    /// Tiers that have it.
+    pub tiers: Vec<Tier>,
+    /// The runs: every arm of an experiment, each a size.
+    pub of: Select,
+    /// How their FLOPs are counted.
+    #[serde(default)]
+    pub counting: Counting,
+    /// The smallest budget, FLOPs; further ones double.
+    pub from: f64,
+}
+
+/// A reported exponent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitRow {
+    /// As in [`FitLine`].
+    pub row: String,
+    /// As in [`FitLine`].
+    pub paper: String,
+    /// a of N* ∝ C^a.
+    pub exponent: Option<f64>,
+    /// Its 95 % interval, by leaving out one run at a time.
+    pub interval: Option<[f64; 2]>,
+    /// R² of the law, under the count of the budgets.
+    pub r2: Option<f64>,
+    /// D*/N* at the optima, lowest and highest.
+    pub tokens_per_param: Option<[f64; 2]>,
+    /// Seeds.
+    pub n: usize,
+    /// Budgets that take part, and why others do not; or what is missing.
+    pub about: String,
 }
 
 /// How the open axes (the learning rate) of the two sides of a comparison are chosen: always by the mean
@@ -234,6 +316,18 @@ pub enum Kind {
         #[serde(default)]
         perplexity: bool,
     },
+    /// A number of a compute-optimal fit of mean losses over seeds, or the difference of two; the runs have the probe
+    /// `isoflop`. Its interval is the jackknife's (see `fit.rs`).
+    Fit(Fit),
+    /// The exponent of the power law of the best rate, batch or β₂ over the size, with the jackknife's interval.
+    OptimumSlope(Optimum),
+}
+
+impl Kind {
+    /// Whether its selections are of every arm.
+    pub const fn takes_every_arm(&self) -> bool {
+        matches!(self, Self::Fit(_) | Self::OptimumSlope(_))
+    }
 }
 
 /// The effects that reproduce a claim. An interval inside reproduces, one outside refutes, else inconclusive.

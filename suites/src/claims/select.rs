@@ -1,7 +1,7 @@
 //! Which cells a claim reads. Selection runs choose a cell of the open axes and do nothing else; claim runs
 //! never choose.
 
-use super::{At, Select};
+use super::{At, EVERY_ARM, Select};
 use crate::record::{Measured, Observation};
 use crate::registry::Scalar;
 use std::cmp::Ordering;
@@ -46,9 +46,9 @@ fn order_axes(a: &Axes, b: &Axes) -> Ordering {
     })
 }
 
-fn matches(select: &Select, seen: &Observation) -> bool {
+pub(super) fn matches(select: &Select, seen: &Observation) -> bool {
     seen.experiment == select.experiment
-        && seen.arm == select.arm
+        && (select.arm == EVERY_ARM || seen.arm == select.arm)
         && select.axes.iter().all(|(path, value)| seen.axes.get(path).is_some_and(|v| order(v, value).is_eq()))
 }
 

@@ -1,7 +1,7 @@
 //! A claim over an axis: the same claim at the values that its selections do not fix.
 
 use super::select::{cells, order};
-use super::{Claim, Judged, Kind, Select, Sweep, Swept};
+use super::{Claim, Fit, Judged, Kind, Optimum, Select, Sweep, Swept};
 use crate::record::Observation;
 use crate::registry::Scalar;
 
@@ -22,6 +22,8 @@ impl Kind {
             | Self::Neighbours { of, .. }
             | Self::Spread { of, .. }
             | Self::Linearity { of, .. } => vec![of],
+            Self::Fit(Fit { of, minus, .. }) => std::iter::once(of).chain(minus).collect(),
+            Self::OptimumSlope(Optimum { of, .. }) => vec![of],
         }
     }
 }

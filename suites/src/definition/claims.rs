@@ -4,8 +4,8 @@ use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
 use super::measured;
 use super::node::{Node, Value};
-use super::suite::{Experiment, Setup, Suite};
-use crate::claims::Tier;
+use super::suite::{Arm, Experiment, Setup, Suite};
+use crate::claims::{Claim, EVERY_ARM, Expect, Fit, FitLine, FitMeasure, Kind, Tier};
 use crate::registry::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,7 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 
 /// Checks all claims. The tree gives the places; `suite.claims` are the same claims, read.
 pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
+    fits(root, suite)?;
     let Some(Value::List(nodes)) = root.get("claims").map(|n| &n.value) else { return Ok(()) };
     let mut ids = BTreeMap::new();
     for (i, (node, claim)) in nodes.iter().zip(&suite.claims).enumerate() {
@@ -27,7 +28,7 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         }
         if let Some(kind) = node.get("kind") {
             let key = format!("{key}.kind");
-            selects(kind, &key, suite, &claim.tiers)?;
+            selects(kind, &key, suite, Reads { tiers: &claim.tiers, every_arm: claim.kind.takes_every_arm() })?;
             measured::check(kind, &key, suite, claim)?;
         }
         if let (Some(axis), Some(node)) = (&claim.sweep, node.get("sweep")) {
@@ -43,23 +44,65 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
     Ok(())
 }
 
+/// Checks the exponents that are reported, as claims of their kind are.
+fn fits(root: &Node, suite: &Suite) -> Result<()> {
+    let Some(Value::List(nodes)) = root.get("fits").map(|n| &n.value) else { return Ok(()) };
+    for (i, (node, line)) in nodes.iter().zip(&suite.fits).enumerate() {
+        let key = format!("fits[{i}]");
+        if line.tiers.is_empty() {
+            let node = node.get("tiers").unwrap_or(node);
+            return Err(at(node, &format!("{key}.tiers"), "is empty".into()).allowed("smoke, quick, full, paper"));
+        }
+        let claim = as_claim(line);
+        if let Some(of) = node.get("of") {
+            selects(of, &format!("{key}.of"), suite, Reads { tiers: &claim.tiers, every_arm: true })?;
+            measured::check_names(node, &key, suite, &claim)?;
+        }
+    }
+    Ok(())
+}
+
+/// The claim that reads what a reported exponent reads.
+fn as_claim(line: &FitLine) -> Claim {
+    let FitLine { row, paper, tiers, of, counting, from } = line.clone();
+    let kind = Fit { measure: FitMeasure::Exponent, of, counting, minus: None, minus_counting: None, from };
+    Claim {
+        id: row.clone(),
+        paper_claim: String::new(),
+        sentence: row,
+        place: String::new(),
+        paper_number: paper,
+        tiers,
+        kind: Kind::Fit(kind),
+        expect: Expect::Above(0.0),
+        sweep: None,
+    }
+}
+
 pub(super) fn at(node: &Node, key: &str, message: String) -> DefinitionError {
     DefinitionError::at(&Place { line: node.line, column: node.column, key: key.to_string() }, message)
 }
 
+/// Who reads a selection: in which tiers, and whether all arms at once.
+#[derive(Clone, Copy)]
+pub(super) struct Reads<'a> {
+    pub(super) tiers: &'a [Tier],
+    pub(super) every_arm: bool,
+}
+
 /// Checks every selection under `node`: any map with the keys `experiment` and `arm`, whatever the kind calls it.
-pub(super) fn selects(node: &Node, key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
+pub(super) fn selects(node: &Node, key: &str, suite: &Suite, reads: Reads<'_>) -> Result<()> {
     let Value::Map(pairs) = &node.value else { return Ok(()) };
     if let (Some(experiment), Some(arm)) = (node.get("experiment"), node.get("arm")) {
-        return select(node, (experiment, arm), key, suite, tiers);
+        return select(node, (experiment, arm), key, suite, reads);
     }
     for (name, value) in pairs {
         if let Value::Text(name) = &name.value {
-            selects(value, &format!("{key}.{name}"), suite, tiers)?;
+            selects(value, &format!("{key}.{name}"), suite, reads)?;
         }
     }
     match (node.get("of").and_then(|of| of.get("experiment")), node.get("over")) {
-        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, tiers),
+        (Some(of), Some(over)) => over_axis(of, over, &format!("{key}.over"), suite, reads.tiers),
         _ => Ok(()),
     }
 }
@@ -82,20 +125,28 @@ fn no_axis(node: &Node, key: &str, id: &str, tier: Tier, setup: &Setup, path: &s
     at(node, key, message).allowed(nearest_first(path, setup.axes.iter().map(String::as_str)))
 }
 
-fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, tiers: &[Tier]) -> Result<()> {
+fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, reads: Reads<'_>) -> Result<()> {
     let (Value::Text(wanted), Value::Text(arm_name)) = (&id.value, &arm.value) else { return Ok(()) };
     let Some(experiment) = suite.experiment(wanted) else {
         let ids = suite.experiments.iter().map(|e| e.id.as_str());
         return Err(at(id, &format!("{key}.experiment"), format!("unknown experiment {}", quoted(wanted)))
             .allowed(nearest_first(wanted, ids)));
     };
-    for &tier in tiers {
+    for &tier in reads.tiers {
         let setup = setup(experiment, tier, id, key)?;
-        let Some(found) = setup.arms.iter().find(|a| a.name == *arm_name) else {
+        let every = arm_name == EVERY_ARM;
+        if every != reads.every_arm {
+            let message = format!("is {}", quoted(arm_name));
+            let allowed =
+                if every { "the name of one arm in a claim of this kind" } else { "\"*\": a fit takes every arm" };
+            return Err(at(arm, &format!("{key}.arm"), message).allowed(allowed));
+        }
+        let found: Vec<&Arm> = setup.arms.iter().filter(|a| every || a.name == *arm_name).collect();
+        if found.is_empty() {
             let message = format!("unknown arm {} of `{wanted}` in tier {}", quoted(arm_name), tier_name(tier));
             let names = setup.arms.iter().map(|a| a.name.as_str());
             return Err(at(arm, &format!("{key}.arm"), message).allowed(nearest_first(arm_name, names)));
-        };
+        }
         let Some(Value::Map(axes)) = node.get("axes").map(|n| &n.value) else { continue };
         for (name, value) in axes {
             let Value::Text(path) = &name.value else { continue };
@@ -104,7 +155,7 @@ fn select(node: &Node, (id, arm): (&Node, &Node), key: &str, suite: &Suite, tier
                 return Err(no_axis(name, &key, wanted, tier, setup, path));
             }
             let mut values: Vec<&Scalar> = Vec::new();
-            for value in found.points.iter().filter_map(|p| p.axes.get(path)) {
+            for value in found.iter().flat_map(|a| &a.points).filter_map(|p| p.axes.get(path)) {
                 if !values.contains(&value) {
                     values.push(value);
                 }

@@ -86,17 +86,18 @@ pub(crate) fn tier_name(tier: Tier) -> String {
     format!("{tier:?}").to_lowercase()
 }
 
-/// The values that a take may find for a run with these `axes`, in the order of the searched grid; at least one.
+/// The values that a take may find for a run of the arm `own` with these `axes`, in the order of the searched grid; at least one.
 pub(crate) fn candidates<'s>(
     path: &Placed<String>,
     take: &Placed<TakeWire>,
+    own: &Placed<String>,
     axes: &Axes,
     tier: Tier,
     sources: &dyn Fn(&str) -> Option<&'s Experiment>,
 ) -> Result<Vec<Scalar>> {
     let TakeWire::BestOf { experiment, arm, metric } = &take.value;
     let source = sources(&experiment.value).expect("order() puts sources first and rejects unknown ones");
-    let (setup, arm) = arm_of(source, tier, arm, &experiment.place)?;
+    let (setup, arm) = arm_of(source, tier, arm.as_ref().unwrap_or(own), &experiment.place)?;
     measured::metric(&metric.value, arm, &source.id, tier, &metric.place)?;
     if !setup.axes.contains(&path.value) {
         let message = format!("is no axis of the grid of `{}`", source.id);

@@ -42,9 +42,10 @@ pub(crate) fn suite(wire: SuiteWire, registry: &Registry, stem: &str) -> Result<
     }
     let claims = wire.claims.into_iter().map(|c| c.value).collect();
     let rankings = wire.rankings.into_iter().map(|r| r.value).collect();
+    let fits = wire.fits.into_iter().map(|f| f.value).collect();
     let SuiteWire { suite, title, paper, prose, .. } = wire;
     let experiments = done.into_iter().flatten().collect();
-    Ok(Suite { name: suite.value, title, paper, prose, experiments, claims, rankings })
+    Ok(Suite { name: suite.value, title, paper, prose, experiments, claims, rankings, fits })
 }
 
 /// Ids end up in file names, filters and tables.
@@ -81,7 +82,7 @@ fn experiment<'s>(wire: &ExperimentWire, registry: &Registry, sources: &Sources<
     }
     let takes = wire.take.0.iter().map(|(path, take)| {
         let TakeWire::BestOf { experiment, arm, metric } = &take.value;
-        let (experiment, arm) = (experiment.value.clone(), arm.value.clone());
+        let (experiment, arm) = (experiment.value.clone(), arm.as_ref().map(|arm| arm.value.clone()));
         Take { path: path.value.clone(), experiment, arm, metric: metric.value.clone() }
     });
     registry.written(&wire.recipe.value)?;
@@ -144,7 +145,7 @@ fn setup<'s>(
         merged.patch(&PatchWire::from(change));
         let mut points = Vec::new();
         for values in crossed(&grid) {
-            let point = point(wire, tier, &merged, &values, registry, sources);
+            let point = point(wire, (tier, name), &merged, &values, registry, sources);
             points.push(point.map_err(|e| e.context(&format!("arm {} of tier {}", name.value, tier_name(tier))))?);
         }
         let all_seeds = selection_seeds.into_iter().chain([seeds]).flat_map(Seeds::iter);
@@ -158,7 +159,7 @@ fn setup<'s>(
 /// Resolves one grid point, with every candidate of every value that is taken from earlier runs.
 fn point<'s>(
     wire: &ExperimentWire,
-    tier: Tier,
+    (tier, arm): (Tier, &Placed<String>),
     merged: &PatchWire,
     values: &[(&Placed<String>, &Placed<Scalar>)],
     registry: &Registry,
@@ -173,17 +174,17 @@ fn point<'s>(
     let axes: Axes = values.iter().map(|(path, value)| (path.value.clone(), value.value.clone())).collect();
     let mut candidates = Vec::new();
     for (path, take) in &wire.take.0 {
-        let found = links::candidates(path, take, &axes, tier, sources)?;
+        let found = links::candidates(path, take, arm, &axes, tier, sources)?;
         set(&mut merged, path, Placed { value: found[0].clone(), place: path.place.clone() })?;
         candidates.push((path, found));
     }
-    let mut recipe = registry.recipe(&merged, &wire.recipe.place)?;
+    let (mut recipe, budget) = registry.recipe(&merged, &wire.recipe.place)?;
     for (path, found) in candidates {
         for value in found {
             let mut tried = merged.clone();
             set(&mut tried, path, Placed { value, place: path.place.clone() })?;
             // What is taken replaces one parameter of a resolved recipe, so no other may follow from it.
-            if registry.recipe(&tried, &wire.recipe.place)?.schedule != recipe.schedule
+            if registry.recipe(&tried, &wire.recipe.place)?.0.schedule != recipe.schedule
                 && path.value.starts_with("optimizer.")
             {
                 let message = "changes the untuned warm-up of the schedule";
@@ -192,12 +193,13 @@ fn point<'s>(
         }
     }
     let mut axes = BTreeMap::new();
-    for path in paths {
-        let value = value_mut(&mut recipe, &path).cloned();
-        axes.insert(path, value.expect("set above, and resolution keeps every parameter"));
+    for ((_, written), path) in values.iter().zip(paths) {
+        // A budget is settled into steps; the axis keeps the word.
+        let value = value_mut(&mut recipe, &path).map_or_else(|| written.value.clone(), |value| value.clone());
+        axes.insert(path, value);
     }
     let sets = registry.set_names(&recipe);
-    Ok(GridPoint { axes, recipe, sets })
+    Ok(GridPoint { axes, recipe, sets, budget })
 }
 
 /// Sets the parameter at a dotted path.

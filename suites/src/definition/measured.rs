@@ -5,7 +5,8 @@ use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
 use super::node::{Node, Value};
 use super::suite::{Arm, GridPoint, Suite};
-use crate::claims::{At, Claim, Kind, Select, Tier};
+use crate::claims::{At, Claim, EVERY_ARM, Fit, Kind, Optimum, Select, Tier};
+use crate::fits::accounting::Convention;
 use crate::readings::Reading;
 use crate::registry::Params;
 use crate::train::metrics;
@@ -59,6 +60,14 @@ fn reads(kind: &Kind) -> Vec<Reads<'_>> {
         Kind::Linearity { x, y, of, .. } => {
             vec![read("x", x, &[of], What::Curve), read("y", y, &[of], What::Curve)]
         }
+        Kind::Fit(Fit { of, minus, .. }) => {
+            let sides: Vec<&Select> = std::iter::once(of).chain(minus).collect();
+            vec![read("of", &metrics::size_metric(Convention::Standard), &sides, What::Metric)]
+        }
+        Kind::OptimumSlope(Optimum { metric, of, .. }) => vec![
+            read("metric", metric, &[of], What::Metric),
+            read("of", &metrics::size_metric(Convention::Standard), &[of], What::Metric),
+        ],
         Kind::StepsRatio { curve, of, reference, .. } => vec![read("curve", curve, &[of, reference], What::Curve)],
     }
 }
@@ -78,21 +87,29 @@ pub(super) fn check(node: &Node, key: &str, suite: &Suite, claim: &Claim) -> Res
     let Value::Map(pairs) = &node.value else { return Ok(()) };
     let Some((name, inner)) = pairs.first() else { return Ok(()) };
     let Value::Text(kind) = &name.value else { return Ok(()) };
+    check_names(inner, &format!("{key}.{kind}"), suite, claim)
+}
+
+/// Checks the names that a claim reads; `inner` holds its kind's keys.
+pub(super) fn check_names(inner: &Node, key: &str, suite: &Suite, claim: &Claim) -> Result<()> {
     for Reads { key: parameter, names, of, what } in reads(&claim.kind) {
         let node = inner.get(parameter).unwrap_or(inner);
-        let place = Place { line: node.line, column: node.column, key: format!("{key}.{kind}.{parameter}") };
+        let place = Place { line: node.line, column: node.column, key: format!("{key}.{parameter}") };
         for select in of {
             for &tier in &claim.tiers {
-                let Some(arm) = arm(suite, select, tier) else { continue };
-                names.iter().try_for_each(|name| known(name, what, arm, &select.experiment, tier, &place))?;
+                for arm in arms(suite, select, tier) {
+                    names.iter().try_for_each(|name| known(name, what, arm, &select.experiment, tier, &place))?;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn arm<'s>(suite: &'s Suite, select: &Select, tier: Tier) -> Option<&'s Arm> {
-    suite.experiment(&select.experiment)?.setups.get(&tier)?.arms.iter().find(|a| a.name == select.arm)
+fn arms<'s>(suite: &'s Suite, select: &'s Select, tier: Tier) -> impl Iterator<Item = &'s Arm> {
+    let setup = suite.experiment(&select.experiment).and_then(|e| e.setups.get(&tier));
+    let all = setup.into_iter().flat_map(|setup| &setup.arms);
+    all.filter(|arm| select.arm == EVERY_ARM || arm.name == select.arm)
 }
 
 /// Checks the metric by which an arm's grid values are compared.

@@ -3,6 +3,7 @@
 //! `bytes → Node (places) → wire types → Suite`. Nothing is read from disk here, and nothing that a later step
 //! could trip over is let through: names, ranges, references and each recipe's own limits are checked at load.
 
+mod budget;
 mod claims;
 mod draw;
 mod error;
@@ -21,6 +22,7 @@ mod tables;
 mod untuned;
 mod wire;
 
+pub use budget::Budget;
 pub use error::{DefinitionError, Place};
 pub(crate) use links::{agree, tier_name};
 pub(crate) use load::MAX_SEEDS;
@@ -63,7 +65,7 @@ pub fn parse_task(origin: &str, text: &str, registry: &Registry) -> Result<Spec,
 pub fn parse_recipe(origin: &str, text: &str, registry: &Registry) -> Result<Recipe, DefinitionError> {
     let read = || {
         let written: Placed<PatchWire> = reader::read(&node::parse(text.as_bytes())?)?;
-        registry.recipe(&written.value, &written.place)
+        Ok(registry.recipe(&written.value, &written.place)?.0)
     };
     read().map_err(|e: DefinitionError| DefinitionError { file: origin.to_string(), ..e })
 }

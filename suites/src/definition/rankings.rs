@@ -1,6 +1,6 @@
 //! Rankings against experiments: every arm, axis and metric that a ranking reads is there in each of its tiers.
 
-use super::claims::{at, over_axis, selects};
+use super::claims::{Reads, at, over_axis, selects};
 use super::error::{DefinitionError, Place, quoted};
 use super::measured;
 use super::node::{Node, Value};
@@ -35,7 +35,7 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         let Value::List(rows) = &child("rows").value else { continue };
         for (j, (row, read)) in rows.iter().zip(&ranking.rows).enumerate() {
             let key = format!("{key}.rows[{j}]");
-            selects(row, &key, suite, &ranking.tiers)?;
+            selects(row, &key, suite, Reads { tiers: &ranking.tiers, every_arm: false })?;
             for (side, select) in [("warmup", &read.warmup), ("none", &read.none)] {
                 let of = row.get(side).and_then(|side| side.get("experiment"));
                 if let (Some(of), Some(over)) = (of, node.get("over")) {

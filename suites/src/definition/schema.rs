@@ -1,5 +1,6 @@
 //! The JSON schema of a suite's YAML, for editors: wire types by derive, sections from the registry.
 
+use super::budget;
 use super::section::{Kind, Model, Optimizer, Schedule, Task, Train};
 use super::tables::Registry;
 use super::wire::SuiteWire;
@@ -17,8 +18,9 @@ pub fn schema(registry: &Registry) -> Value {
     defs.insert(Model::NAME.into(), section(models));
     defs.insert(Task::NAME.into(), section(tasks));
     defs.insert(Optimizer::NAME.into(), section(optimizers));
-    defs.insert(Schedule::NAME.into(), section(schedules));
-    defs.insert(Train::NAME.into(), parameters(train));
+    defs.insert(Schedule::NAME.into(), with_words(section(schedules)));
+    let all: Vec<ParamDef> = train.iter().chain(budget::TRAIN).copied().collect();
+    defs.insert(Train::NAME.into(), parameters(&all));
 
     let paths = json!({"enum": paths(registry)});
     for (owner, key) in [("ExperimentWire", "grid"), ("ExperimentWire", "take"), ("TierWire", "grid")] {
@@ -47,6 +49,17 @@ fn section<B>(table: &[Entry<B>]) -> Value {
         "additionalProperties": false,
         "properties": properties,
     })
+}
+
+/// Schedules take their warm-up in tokens, too.
+fn with_words(mut schedules: Value) -> Value {
+    let all = schedules["properties"].as_object_mut().into_iter().flat_map(|all| all.values_mut());
+    for properties in all.filter_map(|one| one["properties"].as_object_mut()) {
+        if properties.contains_key("warmup_steps") {
+            properties.extend(budget::SCHEDULE.iter().map(|def| (def.name.to_string(), parameter(def))));
+        }
+    }
+    schedules
 }
 
 /// None is required: a patch gives some, and completeness is checked after merging.
@@ -87,7 +100,8 @@ fn paths(registry: &Registry) -> Vec<String> {
         .chain(of(Task::NAME, tasks))
         .chain(of(Optimizer::NAME, optimizers))
         .chain(of(Schedule::NAME, schedules))
-        .chain(train.iter().map(|p| format!("{}.{}", Train::NAME, p.name)))
+        .chain(budget::SCHEDULE.iter().map(|p| format!("{}.{}", Schedule::NAME, p.name)))
+        .chain(train.iter().chain(budget::TRAIN).map(|p| format!("{}.{}", Train::NAME, p.name)))
         .collect();
     paths.sort();
     paths.dedup();

@@ -36,6 +36,12 @@ impl Values {
         }
     }
 
+    /// Those whose name `is` one of some words, and the others.
+    pub(crate) fn split(&self, is: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (words, rest) = self.0.iter().cloned().partition(|v| is(&v.name.value));
+        (Self(words), Self(rest))
+    }
+
     /// The value of `name`, where it is written.
     pub(crate) fn get(&self, name: &str) -> Option<&Placed<Scalar>> {
         self.0.iter().find(|v| v.name.value == name).map(|v| &v.value)

@@ -1,8 +1,9 @@
 //! A suite that holds: every name known, every parameter complete and in range, every reference answered.
 
+use super::budget::Budget;
 pub use super::wire::Paper;
 use crate::claims::ranking::Ranking;
-use crate::claims::{Claim, Tier};
+use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub struct Suite {
     pub claims: Vec<Claim>,
     /// Arms side by side, as written.
     pub rankings: Vec<Ranking>,
+    /// Exponents that are reported, as written.
+    pub fits: Vec<FitLine>,
 }
 
 /// Arms of one recipe, crossed with a grid and seeds.
@@ -121,6 +124,8 @@ pub struct GridPoint {
     pub recipe: Recipe,
     /// The names of its task's validation sets beside the task's own.
     pub sets: &'static [&'static str],
+    /// Its lengths in tokens, where the definition states them: steps follow a batch that is taken.
+    pub budget: Option<Budget>,
 }
 
 /// `count` seeds from `first`.
@@ -156,8 +161,8 @@ pub struct Take {
     pub path: String,
     /// The experiment that is searched.
     pub experiment: String,
-    /// Its arm.
-    pub arm: String,
+    /// Its arm; the taking run's own where not given.
+    pub arm: Option<String>,
     /// A final metric.
     pub metric: String,
 }

@@ -1,8 +1,9 @@
 //! The tables that a definition is checked against.
 
+use super::budget::{self, Budget};
 use super::error::{DefinitionError, Place};
 use super::resolve;
-use super::section::PatchWire;
+use super::section::{PatchWire, Values};
 use super::untuned;
 use crate::models::{MODELS, Model};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
@@ -10,6 +11,7 @@ use crate::registry::{Entry, ParamDef, build};
 use crate::run::Recipe;
 use crate::schedules::{SCHEDULES, Schedule};
 use crate::tasks::{TASKS, TaskBuilder};
+use std::borrow::Cow;
 
 /// Everything that a suite can name. Tests bring smaller tables.
 #[derive(Clone, Copy)]
@@ -42,18 +44,39 @@ impl Registry {
         patch.model.as_ref().map_or(Ok(()), |s| resolve::written(self.models, s))?;
         patch.task.as_ref().map_or(Ok(()), |s| resolve::written(self.tasks, s))?;
         patch.optimizer.as_ref().map_or(Ok(()), |s| resolve::written(self.optimizers, s))?;
-        patch.schedule.as_ref().map_or(Ok(()), |s| resolve::written(self.schedules, s))?;
-        patch.train.as_ref().map_or(Ok(()), |values| resolve::each(self.train, values, "train"))
+        let rest = |values: &Values, words: &'static [ParamDef]| {
+            let (words_written, rest) = values.split(|name| words.iter().any(|def| def.name == name));
+            resolve::each(words, &words_written, "a budget").map(|()| rest)
+        };
+        if let Some(schedule) = &patch.schedule {
+            let mut plain = schedule.clone();
+            plain.values = rest(&schedule.values, budget::SCHEDULE)?;
+            resolve::written(self.schedules, &plain)?;
+        }
+        match &patch.train {
+            Some(train) => resolve::each(self.train, &rest(train, budget::TRAIN)?, "train"),
+            None => Ok(()),
+        }
     }
 
     /// Resolves a merged recipe: every section is there, complete, in range, buildable, and they fit each other.
-    pub(crate) fn recipe(&self, merged: &PatchWire, place: &Place) -> Result<Recipe, DefinitionError> {
+    pub(crate) fn recipe(
+        &self,
+        merged: &PatchWire,
+        place: &Place,
+    ) -> Result<(Recipe, Option<Budget>), DefinitionError> {
         let missing = |name: &str| {
             DefinitionError::at(place, format!("section `{name}` is missing"))
                 .allowed("model, task, optimizer, schedule, train, all five")
         };
         let model = resolve::section(self.models, merged.model.as_ref().ok_or_else(|| missing("model"))?)?;
         let task = resolve::section(self.tasks, merged.task.as_ref().ok_or_else(|| missing("task"))?)?;
+        let count = |vocab, seq| model.built.counted(vocab, seq);
+        let (settled, budget) = match budget::settle(merged, &task.spec, count)? {
+            Some((settled, budget)) => (Cow::Owned(settled), Some(budget)),
+            None => (Cow::Borrowed(merged), None),
+        };
+        let merged = &*settled;
         let optimizer =
             resolve::section(self.optimizers, merged.optimizer.as_ref().ok_or_else(|| missing("optimizer"))?)?;
         let written = merged.schedule.as_ref().ok_or_else(|| missing("schedule"))?;
@@ -63,7 +86,7 @@ impl Registry {
         let train = resolve::params(self.train, values, &train_place, "train")?;
 
         let (steps, warmup) = (train.int("steps") as u64, schedule.built.warmup_steps());
-        if steps > 0 && warmup >= steps {
+        if steps > 0 && warmup >= steps && !budget.is_some_and(|b| b.has_warmup()) {
             let at = written.values.get("warmup_steps").map_or(&written.name.place, |v| &v.place);
             let message = format!("warm-up of {warmup} steps is not below the run's {steps} steps");
             return Err(DefinitionError::at(at, message).allowed(format!("0 to {}", steps - 1)));
@@ -74,6 +97,7 @@ impl Registry {
             let message = format!("{sequences} is no multiple of batch {batch}");
             return Err(DefinitionError::at(at, message).allowed(format!("multiples of {batch}")));
         }
-        Ok(Recipe { model: model.spec, task: task.spec, optimizer: optimizer.spec, schedule: schedule.spec, train })
+        let (model, task, optimizer) = (model.spec, task.spec, optimizer.spec);
+        Ok((Recipe { model, task, optimizer, schedule: schedule.spec, train }, budget))
     }
 }

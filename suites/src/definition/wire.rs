@@ -3,7 +3,7 @@
 use super::reader::Placed;
 use super::section::{PatchWire, Values};
 use crate::claims::ranking::Ranking;
-use crate::claims::{Claim, Tier};
+use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::Scalar;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -49,6 +49,9 @@ pub(crate) struct SuiteWire {
     /// Arms side by side.
     #[serde(default)]
     pub(crate) rankings: Vec<Placed<Ranking>>,
+    /// Exponents that are reported beside the paper's.
+    #[serde(default)]
+    pub(crate) fits: Vec<Placed<FitLine>>,
 }
 
 /// Arms of one recipe, crossed with a grid and seeds.
@@ -186,8 +189,9 @@ pub(crate) enum TakeWire {
     BestOf {
         /// The experiment that is searched.
         experiment: Placed<String>,
-        /// Its arm.
-        arm: Placed<String>,
+        /// Its arm; the one of the same name where not given.
+        #[serde(default)]
+        arm: Option<Placed<String>>,
         /// A final metric; smaller is better.
         metric: Placed<String>,
     },

@@ -51,7 +51,7 @@ impl Convention {
             Self::ChinchillaExact => {
                 let projections = 6.0 * seq * width * width + 2.0 * seq * width * width;
                 let scores_and_sums = 4.0 * seq * seq * width + 3.0 * heads * seq * seq;
-                let feed_forward = 16.0 * seq * width * width;
+                let feed_forward = 4.0 * seq * width * shape.exact_feed_forward() as f64;
                 let ends = 2.0 * seq * width + 2.0 * seq * width * vocab;
                 3.0 / seq * (ends + layers * (projections + scores_and_sums + feed_forward))
             }
@@ -64,7 +64,19 @@ impl Convention {
     }
 }
 
-/// A decoder's shape, with a gated feed-forward of two thirds of 4C, rounded up to a multiple of 256.
+/// The branch after attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedForward {
+    /// Three matrices, two thirds of 4C wide, rounded up to a multiple of 256, as Porian et al. have it.
+    Gated,
+    /// Two matrices.
+    Plain {
+        /// F.
+        width: u64,
+    },
+}
+
+/// A decoder's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// C: width.
@@ -77,17 +89,34 @@ pub struct Shape {
     pub vocab: u64,
     /// H: attention heads. Only the softmax of [`Convention::ChinchillaExact`] counts them.
     pub heads: u64,
+    /// Its other branch.
+    pub feed_forward: FeedForward,
 }
 
 impl Shape {
     /// Width of the feed-forward.
     pub const fn d_ff(&self) -> u64 {
-        (8 * self.width / 3).div_ceil(256) * 256
+        match self.feed_forward {
+            FeedForward::Gated => (8 * self.width / 3).div_ceil(256) * 256,
+            FeedForward::Plain { width } => width,
+        }
+    }
+
+    /// The feed-forward's width as [`Convention::ChinchillaExact`] takes it: 4C for a gated one, as its authors do.
+    const fn exact_feed_forward(&self) -> u64 {
+        match self.feed_forward {
+            FeedForward::Gated => 4 * self.width,
+            FeedForward::Plain { width } => width,
+        }
     }
 
     /// Parameters of the layers' matrices: what Kaplan et al. call N.
     pub const fn body_params(&self) -> u64 {
-        (4 * self.width + 3 * self.d_ff()) * self.width * self.layers
+        let matrices = match self.feed_forward {
+            FeedForward::Gated => 3,
+            FeedForward::Plain { .. } => 2,
+        };
+        (4 * self.width + matrices * self.d_ff()) * self.width * self.layers
     }
 
     /// Parameters with the output head and without the input embedding.
@@ -122,7 +151,7 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_paper() {
         for (width, layers, d_ff, all, body, ratio) in GRID {
-            let shape = Shape { width, layers, seq: 2048, vocab: 50432, heads: 4 };
+            let shape = Shape { width, layers, seq: 2048, vocab: 50432, heads: 4, feed_forward: FeedForward::Gated };
             assert_eq!((shape.d_ff(), shape.all_params(), shape.body_params()), (d_ff, all, body));
             assert_close(Convention::Attention.size(&shape) / all as f64, ratio, 5e-4);
             assert_eq!(Convention::Standard.size(&shape), all as f64);
@@ -136,7 +165,11 @@ mod tests {
     /// The exact count by hand for the smallest round shape: T = 2, C = 4, L = 1, V = 8, H = 1.
     #[test]
     fn the_exact_count_by_hand() {
-        let shape = Shape { width: 4, layers: 1, seq: 2, vocab: 8, heads: 1 };
+        let feed_forward = FeedForward::Plain { width: 16 };
+        let shape = Shape { width: 4, layers: 1, seq: 2, vocab: 8, heads: 1, feed_forward };
+        assert_eq!((shape.body_params(), shape.all_params()), (12 * 16, 12 * 16 + 8 * 4));
+        let gated = Shape { feed_forward: FeedForward::Gated, ..shape };
+        assert_eq!(Convention::ChinchillaExact.size(&gated), Convention::ChinchillaExact.size(&shape));
         // Forward, whole sequence: embedding 16; q, k, v 192; scores 32; softmax 12; sums 32; output 64;
         // feed-forward 512; head 128. The backward pass counts twice.
         let forward = 16.0 + 192.0 + 32.0 + 12.0 + 32.0 + 64.0 + 512.0 + 128.0;

@@ -5,6 +5,7 @@
 
 pub mod accounting;
 mod akima;
+pub mod convert;
 pub mod curve;
 pub mod hyper;
 pub mod isoflop;
@@ -14,9 +15,12 @@ mod local;
 pub mod noise;
 pub mod parametric;
 pub mod published;
+pub mod reading;
 pub mod recount;
+pub mod saturating;
 #[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;
+pub mod tuning;
 
 /// The seed of one group's draws: groups are independent, and a group's draws do not depend on which others a table
 /// holds.

@@ -1,6 +1,6 @@
 //! What a paper publishes of its fits (`published/*.yaml`), and the verdicts that a table of its points allows.
 
-use super::accounting::{Convention, Shape};
+use super::accounting::{Convention, FeedForward, Shape};
 use super::curve::{Point, Schedule, cost};
 use super::isoflop::{self, Laws, Options};
 use super::law;
@@ -215,6 +215,7 @@ impl Paper {
             seq: self.seq,
             vocab: self.vocab,
             heads: self.heads,
+            feed_forward: FeedForward::Gated,
         };
         self.shapes.iter().map(shape).collect()
     }

@@ -2,8 +2,8 @@
 //! published points.
 
 use super::accounting::{Convention, Shape};
-use super::akima::Akima;
 use super::curve::{Point, budgets};
+use super::reading::Reading;
 
 /// How far a size may be from a shape's, relatively: published sizes are whole numbers, perhaps rounded.
 const SAME_SIZE: f64 = 1e-4;
@@ -27,21 +27,11 @@ pub fn recount(points: &[Point], from: Convention, to: Convention, shapes: &[Sha
     let mut all = Vec::new();
     for size in sizes {
         let shape = shape(shapes, from, size).ok_or_else(|| format!("no model of the paper has {size} parameters"))?;
-        let mut known: Vec<[f64; 2]> =
-            points.iter().filter(|p| p.params == size).map(|p| [libm::log(p.tokens), libm::log(p.loss)]).collect();
-        known.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
-        known.dedup_by_key(|point| point[0]);
-        if known.len() < 2 {
-            continue;
-        }
-        let (x, y): (Vec<f64>, Vec<f64>) = known.iter().map(|[tokens, loss]| (*tokens, *loss)).unzip();
-        let mut curve = Akima::over(&x);
-        curve.set(&y);
+        let known = points.iter().filter(|p| p.params == size).map(|p| [p.tokens, p.loss]);
+        let Some(curve) = Reading::over(known) else { continue };
         for flops in &budgets {
             let tokens = flops / to.flops_per_token(shape);
-            let at = libm::log(tokens);
-            if at >= x[0] && at <= x[x.len() - 1] {
-                let loss = libm::exp(curve.value(&y, at));
+            if let Some(loss) = curve.at(tokens) {
                 all.push(Point { flops: *flops, params: to.size(shape), tokens, loss });
             }
         }

@@ -4,6 +4,7 @@ mod adaptive_rate;
 mod layer_norm;
 mod transformer;
 
+use crate::fits::accounting::Shape as Counted;
 use crate::registry::Entry;
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 
@@ -73,6 +74,11 @@ pub trait Model: Send + Sync {
     fn parameters(&self, vocab: usize, seq: usize) -> u64;
     /// Floating point operations of the matrix products of one training step (forward and backward).
     fn step_flops(&self, batch: usize, vocab: usize, seq: usize) -> f64;
+    /// The sizes that counts of FLOPs speak of; `None` for a model that has no such count.
+    fn counted(&self, vocab: usize, seq: usize) -> Option<Counted> {
+        let _ = (vocab, seq);
+        None
+    }
     /// What is built.
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError>;
 }

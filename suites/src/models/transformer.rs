@@ -1,7 +1,8 @@
 //! Decoder Transformer with the layer norms after (post-ln) or before (pre-ln) the sublayers
 //! (Vaswani et al. 2017; Xiong et al. 2020, §3.1 and Table 1).
 
-use super::{Built, Init, Model, Network, Shape};
+use super::{Built, Counted, Init, Model, Network, Shape};
+use crate::fits::accounting::FeedForward;
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 use preheat_kernels::ops::{Activation, Attention};
@@ -139,6 +140,13 @@ impl Model for Transformer {
         let terms = if self.causal { seq * (seq + 1) / 2 } else { seq * seq } as f64;
         let attention = 12.0 * (batch * self.width * self.layers) as f64 * terms;
         6.0 * rows * (self.layers * self.layer_weights() + self.width * vocab) as f64 + attention
+    }
+
+    fn counted(&self, vocab: usize, seq: usize) -> Option<Counted> {
+        let [width, layers, seq, vocab, heads] = [self.width, self.layers, seq, vocab, self.heads].map(|x| x as u64);
+        let feed_forward = FeedForward::Plain { width: self.ffn as u64 };
+        // The counts speak of a causal decoder with its four attention matrices.
+        (self.causal && self.out_projection).then_some(Counted { width, layers, seq, vocab, heads, feed_forward })
     }
 
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError> {

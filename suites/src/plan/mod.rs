@@ -9,7 +9,7 @@ mod stage;
 pub use filter::{Filter, FilterError};
 
 use crate::claims::Tier;
-use crate::definition::{Experiment, GridPoint, MAX_SEEDS, Registry, Setup, StartFrom, Suite, Take, tier_name};
+use crate::definition::{Budget, Experiment, GridPoint, MAX_SEEDS, Registry, Setup, StartFrom, Suite, Take, tier_name};
 use crate::record::Measured;
 use crate::registry::{Invalid, Scalar, Spec, build};
 use crate::run::{Recipe, Run, RunId};
@@ -135,6 +135,7 @@ struct Slot {
     /// Shared by the seeds of a grid point.
     recipe: Arc<Recipe>,
     start: Option<StartFrom>,
+    budget: Option<Budget>,
 }
 
 /// An experiment's part of a plan.
@@ -280,7 +281,7 @@ fn part(experiment: &Experiment, setup: &Setup, options: &PlanOptions) -> Result
                 let (start, axes) = (arm.start.clone(), point.axes.clone());
                 let (experiment, arm) = (experiment.id.clone(), arm.name.clone());
                 let cell = Cell { experiment, arm, axes, seed, selection };
-                slots.push(Slot { cell, recipe: Arc::clone(&recipe), start });
+                slots.push(Slot { cell, recipe: Arc::clone(&recipe), start, budget: point.budget });
             }
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn resolve(
 pub(super) fn searched<'p>(plan: &'p Plan, take: &'p Take, cell: &'p Cell) -> impl Iterator<Item = &'p Slot> {
     plan.part(&take.experiment).into_iter().flat_map(move |part| {
         part.slots.iter().filter(move |slot| {
-            slot.cell.arm == take.arm
+            slot.cell.arm == *take.arm.as_ref().unwrap_or(&cell.arm)
                 && slot.cell.selection == part.choosing_selection
                 && agree(&slot.cell.axes, &cell.axes)
         })
@@ -87,6 +87,10 @@ impl Resolver<'_> {
             let value = self.best_of(take, &slot.cell)?;
             *value_mut(&mut recipe, &take.path).expect("checked when the suite was read") = value;
         }
+        // A taken batch keeps the tokens.
+        if let Some(budget) = slot.budget.filter(|_| !part.takes.is_empty()) {
+            budget.apply(&mut recipe);
+        }
         let start = match &slot.start {
             None => Start::Fresh,
             Some(start) => {
@@ -110,7 +114,7 @@ impl Resolver<'_> {
 
     /// The value at `take.path` of the grid point with the smallest mean metric. The first of equals wins.
     fn best_of(&mut self, take: &Take, cell: &Cell) -> Result<Scalar, PlanError> {
-        let key = format!("{take:?} {:?}", cell.axes);
+        let key = format!("{take:?} {} {:?}", cell.arm, cell.axes);
         if let Some(value) = self.taken.get(&key) {
             return Ok(value.clone());
         }
@@ -132,7 +136,7 @@ impl Resolver<'_> {
             experiment: cell.experiment.clone(),
             arm: cell.arm.clone(),
             path: take.path.clone(),
-            source_arm: format!("{}/{}", take.experiment, take.arm),
+            source_arm: format!("{}/{}", take.experiment, take.arm.as_ref().unwrap_or(&cell.arm)),
             metric: take.metric.clone(),
         })?;
         self.taken.insert(key, value.clone());

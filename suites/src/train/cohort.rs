@@ -32,6 +32,8 @@ pub struct Cohort {
     /// `None` for runs that have nothing to train.
     pub(super) net: Option<Net>,
     room: Room,
+    /// Steps that were given to the device and whose numbers were not taken yet.
+    ahead: usize,
 }
 
 /// Numbers of a step, one of each run, so that a step allocates nothing.
@@ -43,9 +45,11 @@ struct Room {
     running: Vec<bool>,
     /// Runs that are evaluated after it.
     due: Vec<bool>,
+    /// Learning rates of the steps ahead: R a step.
     lr: Vec<f64>,
+    /// What the device kept of the steps ahead.
+    kept: Vec<f32>,
     loss: Vec<f64>,
-    norm: Vec<f64>,
     /// Runs that a named validation set is measured for, and their losses.
     named: Vec<bool>,
     set_loss: Vec<f64>,
@@ -83,7 +87,7 @@ impl Cohort {
             let shapes = members.iter().map(|m| shape(&m.run, &*m.task)).collect::<Result<Vec<_>, _>>()?;
             assert!(shapes.iter().all(|s| *s == shapes[0]), "runs of one shape");
         }
-        let mut cohort = Self { device, members, net: None, room: Room::default() };
+        let mut cohort = Self { device, members, net: None, room: Room::default(), ahead: 0 };
         match cohort.build()? {
             Built::Network(network) => {
                 let first = &cohort.members[0];
@@ -129,8 +133,10 @@ impl Cohort {
         self.net = Some(net);
         let (flags, values) = (vec![false; runs], vec![0.0; runs]);
         let (running, due, named) = (flags.clone(), flags.clone(), flags);
-        let (lr, loss, norm, set_loss) = (values.clone(), values.clone(), values.clone(), values);
-        self.room = Room { running, due, lr, loss, norm, named, set_loss, ..Room::default() };
+        let ahead = self.net.as_ref().map_or(1, |net| net.session.room());
+        let (lr, kept) = (vec![0.0; ahead * runs], Vec::with_capacity(2 * ahead * runs));
+        let (loss, set_loss) = (values.clone(), values);
+        self.room = Room { running, due, lr, kept, loss, named, set_loss, ..Room::default() };
         self.probe("init", &vec![true; runs])
     }
 
@@ -142,9 +148,9 @@ impl Cohort {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
-    /// Steps that run `r` completed.
+    /// Steps that run `r` completed, those included that the device was given and has not answered for.
     pub fn step(&self, r: usize) -> u64 {
-        self.members[r].step
+        self.members[r].step + if self.ahead > 0 && self.room.running[r] { self.ahead as u64 } else { 0 }
     }
     /// Steps of each run in all.
     pub fn steps(&self) -> u64 {
@@ -152,7 +158,7 @@ impl Cohort {
     }
     /// Whether nothing of run `r` remains to be trained.
     pub fn is_done(&self, r: usize) -> bool {
-        self.net.is_none() || !self.members[r].is_running()
+        self.net.is_none() || !self.members[r].is_running_after(self.step(r) - self.members[r].step)
     }
     /// Floating point operations of one run's step, its matrix products.
     pub fn step_flops(&self) -> u64 {
@@ -172,11 +178,17 @@ impl Cohort {
     /// # Errors
     /// As there.
     pub fn advance_watched(&mut self, done: Watch<'_>) -> Result<(), DeviceError> {
+        if self.ahead > 0 && (0..self.len()).any(|r| self.room.running[r] == self.is_done(r)) {
+            // Another run ends here: who takes part may change only where it is known who still does.
+            self.settle()?;
+        }
+        let (runs, ahead) = (self.len(), self.ahead as u64);
         let Some(net) = &mut self.net else { return Ok(()) };
-        let Room { scalars, rounded, running, due, lr, loss, norm, .. } = &mut self.room;
+        let Room { scalars, rounded, running, due, lr, .. } = &mut self.room;
+        let lr = &mut lr[self.ahead * runs..][..runs];
         for (r, member) in self.members.iter_mut().enumerate() {
-            running[r] = member.is_running();
-            due[r] = running[r] && member.is_due();
+            running[r] = if ahead > 0 { running[r] } else { member.is_running() };
+            due[r] = running[r] && member.is_due(ahead);
             net.session.set_active(r, running[r]);
             if !running[r] {
                 continue;
@@ -184,25 +196,47 @@ impl Cohort {
             if due[r] {
                 member.before.copy_from_slice(&net.params(r)?);
             }
-            lr[r] = member.scalars(scalars);
+            lr[r] = member.scalars(ahead, scalars);
             rounded.clear();
             rounded.extend(scalars.iter().map(|s| *s as f32));
             net.session.set_scalars(r, rounded);
-            net.session.set_randomness(r, member.run.seed, (member.step + 1) as u32);
+            let step = member.step + ahead;
+            net.session.set_randomness(r, member.run.seed, (step + 1) as u32);
             net.fill_tokens(r, |inputs, targets| {
-                member.task.batch(member.run.data_seed, member.step, inputs, targets);
+                member.task.batch(member.run.data_seed, step, inputs, targets);
             });
         }
         if !running.contains(&true) {
             return Ok(());
         }
-        net.train(loss, norm, done)?;
-        for (r, member) in self.members.iter_mut().enumerate().filter(|(r, _)| running[*r]) {
-            member.stepped(lr[r], loss[r], norm[r]);
-            due[r] &= member.outcome.is_none();
+        net.train(done)?;
+        self.ahead += 1;
+        let full = self.ahead == net.session.room();
+        if full || due.contains(&true) || self.members.iter().any(Member::counts_gradients) {
+            self.settle()?;
+            for (r, member) in self.members.iter().enumerate() {
+                self.room.due[r] &= member.outcome.is_none();
+            }
+            self.count_gradients()?;
+            self.evaluate()?;
         }
-        self.count_gradients()?;
-        self.evaluate()
+        Ok(())
+    }
+
+    /// Takes the numbers of the steps that the device was given. A run that diverged among them ends there.
+    fn settle(&mut self) -> Result<(), DeviceError> {
+        let Some(net) = self.net.as_mut().filter(|_| self.ahead > 0) else { return Ok(()) };
+        let (runs, Room { running, lr, kept, .. }) = (self.members.len(), &mut self.room);
+        net.take(kept)?;
+        for (rates, numbers) in lr.chunks_exact(runs).zip(kept.chunks_exact(2 * runs)) {
+            for (r, member) in self.members.iter_mut().enumerate().filter(|(r, _)| running[*r]) {
+                if member.outcome.is_none() {
+                    member.stepped(rates[r], f64::from(numbers[r]), f64::from(numbers[runs + r]));
+                }
+            }
+        }
+        self.ahead = 0;
+        Ok(())
     }
 
     /// The probe `gradients` of the runs that took part in the step.
@@ -295,7 +329,13 @@ impl Cohort {
     ///
     /// # Errors
     /// The device failed.
-    pub fn checkpoint(&self, r: usize) -> Result<Vec<u8>, DeviceError> {
+    pub fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, DeviceError> {
+        self.settle()?;
+        self.settled_checkpoint(r)
+    }
+
+    /// [`Self::checkpoint`] on a device that answers for each step at once.
+    pub(super) fn settled_checkpoint(&self, r: usize) -> Result<Vec<u8>, DeviceError> {
         let lengths = self.net.as_ref().map_or(Vec::new(), Net::lengths);
         let mut out = checkpoint::encode(&self.members[r].head(lengths));
         if let Some(net) = &self.net {
@@ -345,6 +385,7 @@ impl Cohort {
     /// # Errors
     /// The device failed.
     pub fn finish(mut self) -> Result<Vec<Measured>, DeviceError> {
+        self.settle()?;
         if self.net.is_some() {
             if self.steps() == 0 {
                 let losses = self.validation_losses()?.unwrap_or_default();

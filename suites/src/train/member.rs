@@ -2,7 +2,8 @@
 
 use super::digest::Digest;
 use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
-use super::{STALL_MARGIN, checkpoint, probe};
+use super::{STALL_MARGIN, checkpoint, probe, spaced};
+use crate::models::MODELS;
 use crate::optimizers::{OPTIMIZERS, Optimizer};
 use crate::record::{Measured, Outcome, Point};
 use crate::registry::{Invalid, build};
@@ -12,18 +13,37 @@ use crate::tasks::Task;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What the host computes for a step.
+pub(super) struct Host {
+    optimizer: Box<dyn Optimizer>,
+    schedule: Box<dyn Schedule>,
+    steps: u64,
+}
+
+impl Host {
+    /// The learning rate of a step (counted from 1), and the optimizer's host scalars of it in `out`. The optimizer had
+    /// done `before` steps before the run's first.
+    pub(super) fn scalars(&self, before: u64, step: u64, out: &mut Vec<f64>) -> f64 {
+        let lr = self.schedule.lr(step, self.steps);
+        out.clear();
+        self.optimizer.write_scalars(before + step, lr, out);
+        lr
+    }
+}
+
 /// One run in progress, without its numbers on the device.
 pub(super) struct Member {
     pub(super) run: Run,
     pub(super) task: Arc<dyn Task>,
-    optimizer: Box<dyn Optimizer>,
-    schedule: Box<dyn Schedule>,
+    host: Host,
     /// Steps completed.
     pub(super) step: u64,
     /// Steps that the optimizer had done before the first: those of the run whose state it took.
     pub(super) optimizer_steps: u64,
     /// Curves of the task's named validation sets.
     pub(super) sets: Vec<String>,
+    /// Steps that the probe `isoflop` evaluates after; none without it.
+    spaced: Vec<u64>,
     pub(super) outcome: Option<Outcome>,
     pub(super) curves: BTreeMap<String, Vec<Point>>,
     pub(super) metrics: BTreeMap<String, f64>,
@@ -35,9 +55,9 @@ impl Member {
     /// A run at its start. Errors name the recipe's key.
     pub(super) fn new(run: &Run, task: Arc<dyn Task>) -> Result<Self, Invalid> {
         Ok(Self {
-            optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
-            schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
+            host: Self::host(run)?,
             run: run.clone(),
+            spaced: spaced::of(&run.recipe.train),
             sets: task.named_sets().iter().map(|set| set_curve(set.name)).collect(),
             task,
             step: 0,
@@ -49,8 +69,16 @@ impl Member {
         })
     }
 
+    /// What the host computes for the steps of `run`.
+    pub(super) fn host(run: &Run) -> Result<Host, Invalid> {
+        Ok(Host {
+            optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
+            schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
+            steps: run.recipe.train.size("steps") as u64,
+        })
+    }
     pub(super) fn optimizer(&self) -> &dyn Optimizer {
-        &*self.optimizer
+        &*self.host.optimizer
     }
     pub(super) fn steps(&self) -> u64 {
         self.run.recipe.train.size("steps") as u64
@@ -60,15 +88,20 @@ impl Member {
     }
     /// Whether steps remain.
     pub(super) fn is_running(&self) -> bool {
-        self.outcome.is_none() && self.step < self.steps()
+        self.is_running_after(0)
     }
-    /// Whether the next step is followed by an evaluation.
-    pub(super) fn is_due(&self) -> bool {
-        let step = self.step + 1;
-        self.eval_every() > 0 && step.is_multiple_of(self.eval_every()) || step == self.steps()
+    /// Whether steps remain after `ahead` more, as far as it is known.
+    pub(super) fn is_running_after(&self, ahead: u64) -> bool {
+        self.outcome.is_none() && self.step + ahead < self.steps()
+    }
+    /// Whether the step after `ahead` more is followed by an evaluation.
+    pub(super) fn is_due(&self, ahead: u64) -> bool {
+        let step = self.step + ahead + 1;
+        let regular = self.eval_every() > 0 && step.is_multiple_of(self.eval_every());
+        regular || step == self.steps() || self.spaced.contains(&step)
     }
 
-    fn counts_gradients(&self) -> bool {
+    pub(super) fn counts_gradients(&self) -> bool {
         self.run.recipe.train.text("probe") == "gradients"
     }
     /// Whether the gradients of the step just done are counted.
@@ -79,8 +112,8 @@ impl Member {
     /// Room for every point, so that a step allocates nothing.
     pub(super) fn prepare_curves(&mut self) {
         let steps = self.steps() as usize;
-        // Multiples of `eval_every`, the last step, the start.
-        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2;
+        // Multiples of `eval_every`, the last step, the start; spaced steps.
+        let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2 + self.spaced.len();
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
         let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
         let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
@@ -96,13 +129,9 @@ impl Member {
         push(&mut self.curves, &self.sets[set], self.step, value);
     }
 
-    /// The learning rate of the next step, and the optimizer's host scalars of it in `out`.
-    pub(super) fn scalars(&self, out: &mut Vec<f64>) -> f64 {
-        let step = self.step + 1;
-        let lr = self.schedule.lr(step, self.steps());
-        out.clear();
-        self.optimizer.write_scalars(self.optimizer_steps + step, lr, out);
-        lr
+    /// The learning rate of the step after `ahead` more, and the optimizer's host scalars of it in `out`.
+    pub(super) fn scalars(&self, ahead: u64, out: &mut Vec<f64>) -> f64 {
+        self.host.scalars(self.optimizer_steps, self.step + ahead + 1, out)
     }
 
     /// Takes a step's results.
@@ -166,6 +195,13 @@ impl Member {
         }
         if self.counts_gradients() {
             self.metrics.extend(probe::small_gradients(&self.curves));
+        }
+        if !self.spaced.is_empty() {
+            let (vocab, seq) = (self.task.vocab(), self.task.seq());
+            let model = build("model", MODELS, &self.run.recipe.model).expect("the run was built");
+            self.metrics.extend(spaced::sizes(&*model, vocab, seq));
+            let a_step = self.run.recipe.train.size("batch") * seq;
+            self.metrics.extend(spaced::losses(&self.curves["val_loss"], &self.spaced, a_step as u64));
         }
     }
 

@@ -1,6 +1,8 @@
 //! The final metrics and curves that a run can have, by name: what a definition's `show` and claims are checked against,
 //! and which of them are 0/1. A test runs small recipes and holds these lists to what the trainer measures.
 
+use super::spaced;
+use crate::fits::accounting::Convention;
 use crate::registry::Params;
 
 /// Curves of every step.
@@ -30,6 +32,9 @@ const SIGNAL: [&str; 9] = [
 /// Of a model that is measured and not trained.
 const JACOBIAN: [&str; 2] = ["jacobian_norm", "jacobian_over_theory"];
 
+/// Of the probe `isoflop`; `{l}` is a number of tokens.
+const LOSS_AT: &str = "loss_at.{l}";
+
 /// Of the adaptive rate alone, in runs without steps; `{l}` is a step of the rate.
 const RATE: [&str; 14] = [
     "ema_var.{l}",
@@ -58,6 +63,21 @@ pub(super) fn set_curve(set: &str) -> String {
     format!("{set}_val_loss")
 }
 
+/// The loss after so many training tokens, of the probe `isoflop`.
+pub fn loss_metric(tokens: u64) -> String {
+    format!("loss_at.{tokens}")
+}
+
+/// The tokens of a [`loss_metric`].
+pub fn tokens_of(metric: &str) -> Option<u64> {
+    metric.strip_prefix("loss_at.")?.parse().ok()
+}
+
+/// The size that a count of FLOPs speaks of, of the probe `isoflop`: FLOPs a token over 6.
+pub fn size_metric(counting: Convention) -> String {
+    format!("size.{}", counting.name())
+}
+
 /// The metrics that runs with these `train` parameters can have on a task that names validation `sets`, per-layer ones
 /// with `{l}`. Which of them a run has depends on its model and its task's data too.
 pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
@@ -73,6 +93,10 @@ pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
     }
     if train.text("probe") == "gradients" && trained {
         names.push("small_gradients.{l}".into());
+    }
+    if spaced::is_on(train) && trained {
+        names.push(LOSS_AT.into());
+        names.extend(Convention::ALL.map(size_metric));
     }
     names.extend(JACOBIAN.map(String::from));
     if !trained {
@@ -95,18 +119,20 @@ pub fn first_point(train: &Params, sets: &[&str], curve: &str, started: bool) ->
     let known = curves(train, sets).iter().any(|name| name == curve);
     let is_loss = !STEP_CURVES.contains(&curve) && !EVAL_CURVES[..2].contains(&curve);
     let (steps, every) = (train.size("steps") as u64, train.size("eval_every") as u64);
+    let spaced = spaced::beside(train).min();
     known.then_some(match every {
         _ if started && is_loss => 0,
         _ if STEP_CURVES.contains(&curve) => 1,
+        0 if spaced.is_some() => spaced.unwrap_or(steps),
         0 => steps,
-        every => every.min(steps),
+        every => every.min(steps).min(spaced.unwrap_or(steps)),
     })
 }
 
 /// `name` with a layer's number as `{l}`.
 pub fn pattern(name: &str) -> String {
     match name.rsplit_once('.') {
-        Some((front, number)) if number.parse::<u32>().is_ok_and(|l| l > 0 && number == l.to_string()) => {
+        Some((front, number)) if number.parse::<u64>().is_ok_and(|l| l > 0 && number == l.to_string()) => {
             format!("{front}.{{l}}")
         }
         _ => name.to_string(),

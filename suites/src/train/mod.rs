@@ -4,16 +4,19 @@ mod checkpoint;
 mod cohort;
 mod compile;
 mod digest;
+mod early;
 mod member;
 pub mod metrics;
 mod net;
 mod probe;
+pub mod spaced;
 mod trainer;
 mod view;
 
 pub use cohort::{Cohort, StartError, program, shape};
 use compile::initial;
 pub use compile::{Compiled, initialise};
+pub use early::{EARLY_STEPS, Early};
 pub use probe::{COUNTED_STEPS, gradient_bins};
 pub use trainer::{Progress, Trainer};
 pub use view::Named;
@@ -61,8 +64,8 @@ pub static PARAMS: &[ParamDef] = &[
     def(
         "probe",
         "signal: gradients and hidden scales by layer, at initialisation and at the end; gradients: how large those of the first \
-         ten steps are",
-        ParamKind::Choice(&["none", "signal", "gradients"]),
+         ten steps are; isoflop: the loss at steps that halve, and the sizes that counts of FLOPs speak of",
+        ParamKind::Choice(&["none", "signal", "gradients", "isoflop"]),
         Preset::Text("none"),
     ),
 ];
@@ -75,8 +78,9 @@ pub const STALL_MARGIN: f64 = 0.15;
 pub fn run_flops(run: &Run, sets: usize, step_flops: f64) -> f64 {
     let train = &run.recipe.train;
     let (steps, every) = (train.size("steps"), train.size("eval_every"));
-    // At multiples of `every` and at the last step; once where that is all. At the start of a run that goes on.
+    // At multiples of `every`, at spaced steps and at the last; once where that is all. At the start of a run that goes on.
     let on_the_way = if every == 0 { 1 } else { steps.div_ceil(every).max(1) };
+    let on_the_way = on_the_way + spaced::beside(train).count();
     let evaluations = on_the_way + usize::from(steps > 0 && run.start != Start::Fresh);
     let sets = if steps > 0 { sets } else { 1 };
     let batches = sets * evaluations * (train.size("eval_sequences") / train.size("batch"));

@@ -51,17 +51,17 @@ impl Net {
         });
     }
 
-    /// Runs `train` for the active runs, and takes their losses and gradient norms.
-    pub(super) fn train(&mut self, losses: &mut [f64], norms: &mut [f64], done: Watch<'_>) -> Result<(), DeviceError> {
+    /// Runs `train` for the active runs; their losses and gradient norms are kept.
+    pub(super) fn train(&mut self, done: Watch<'_>) -> Result<(), DeviceError> {
         let Compiled { train, loss, grad_norm, .. } = self.compiled;
-        self.session.run_watched(train, done)?;
-        for (tensor, out) in [(loss, losses), (grad_norm, norms)] {
-            self.session.read_each(train, tensor, &mut self.values)?;
-            for (to, from) in out.iter_mut().zip(&self.values) {
-                *to = f64::from(*from);
-            }
-        }
-        Ok(())
+        self.session.run_kept(train, [loss, grad_norm], done)
+    }
+
+    /// Losses and gradient norms since the last time, the oldest step first: R losses, then R norms, for each.
+    pub(super) fn take(&mut self, out: &mut Vec<f32>) -> Result<(), DeviceError> {
+        let Compiled { train, loss, grad_norm, .. } = self.compiled;
+        out.clear();
+        self.session.take_kept(train, [loss, grad_norm], out)
     }
 
     /// Forward and backward on the first validation batch of the active runs, no update.
@@ -139,19 +139,24 @@ impl Net {
         if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + states.len() {
             return Err("a checkpoint of another model or optimizer".into());
         }
-        let mut rest = self.take(r, &params, bytes)?;
+        let mut rest = self.take_buffers(r, &params, bytes)?;
         if optimizer_state {
-            rest = self.take(r, &optimizer, rest)?;
+            rest = self.take_buffers(r, &optimizer, rest)?;
         } else {
             let skipped: usize = lengths[1..lengths.len() - states.len()].iter().map(|n| n * 4).sum();
             rest = rest.get(skipped..).ok_or("a truncated checkpoint")?;
         }
-        rest = self.take(r, &states, rest)?;
+        rest = self.take_buffers(r, &states, rest)?;
         if rest.is_empty() { Ok(()) } else { Err("a checkpoint of another model".into()) }
     }
 
     /// Overwrites `places` of run `r`, and returns the bytes that follow.
-    fn take<'b>(&mut self, r: usize, places: &[(Place, usize)], mut bytes: &'b [u8]) -> Result<&'b [u8], String> {
+    fn take_buffers<'b>(
+        &mut self,
+        r: usize,
+        places: &[(Place, usize)],
+        mut bytes: &'b [u8],
+    ) -> Result<&'b [u8], String> {
         for (place, len) in places {
             let (values, rest) = checkpoint::take_buffer(bytes, *len)?;
             self.session.write(*place, r, &values).map_err(|e| e.to_string())?;

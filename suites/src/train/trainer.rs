@@ -66,7 +66,7 @@ impl Trainer {
 
     /// See [`Cohort::checkpoint`].
     pub fn checkpoint(&self) -> Vec<u8> {
-        self.0.checkpoint(0).expect(CPU)
+        self.0.settled_checkpoint(0).expect(CPU)
     }
 
     /// Goes on from [`Self::checkpoint`] of the same run. An error is one line; the trainer is then unusable.

@@ -46,9 +46,7 @@ fn mistakes_are_answered() {
     for steps in ["[]", "[0, 1]", "[1, 11]", "[2, 1]", "[3, 3]"] {
         check(
             probed(&format!("{{histogram: {{steps: {steps}}}}}")),
-            &format!(
-                "suites/small.yaml:19:31: {KEY}.histogram.steps: is {steps}; allowed: some of 1 to 10, in order"
-            ),
+            &format!("suites/small.yaml:19:31: {KEY}.histogram.steps: is {steps}; allowed: some of 1 to 10, in order"),
         );
     }
 }

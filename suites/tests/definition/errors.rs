@@ -319,12 +319,18 @@ fn nothing_to_run() {
 
 #[test]
 fn bytes_that_are_no_definition() {
-    check("", "suites/small.yaml:1:1: is empty; allowed: a map of suite, title, paper, prose, experiments, claims");
+    check(
+        "",
+        "suites/small.yaml:1:1: is empty; allowed: a map of suite, title, paper, prose, experiments, claims, rankings, fits",
+    );
     check(
         "# only a comment\n",
-        "suites/small.yaml:2:1: is empty; allowed: a map of suite, title, paper, prose, experiments, claims",
+        "suites/small.yaml:2:1: is empty; allowed: a map of suite, title, paper, prose, experiments, claims, rankings, fits",
     );
-    check("5", "suites/small.yaml:1:1: is 5; allowed: a map of suite, title, paper, prose, experiments, claims");
+    check(
+        "5",
+        "suites/small.yaml:1:1: is 5; allowed: a map of suite, title, paper, prose, experiments, claims, rankings, fits",
+    );
     check(b"suite: small\ntitle: \"caf\xe9\"\n", "suites/small.yaml:2:12: is not UTF-8; allowed: UTF-8 text");
     check("suite: [small\n", "suites/small.yaml:1:8: is not readable YAML: unclosed bracket '['");
     check(
@@ -337,11 +343,11 @@ fn bytes_that_are_no_definition() {
     );
     check(
         with("title: A small suite", "title: \"a\\nb\"\nx: 1"),
-        "suites/small.yaml:3:1: x: is no key here; allowed: suite, title, paper, prose, experiments, claims",
+        "suites/small.yaml:3:1: x: is no key here; allowed: fits, suite, title, paper, prose, experiments, claims, rankings",
     );
     check(
         with("title: A small suite", "\"ti\\ntle\": 1"),
-        "suites/small.yaml:2:1: ti tle: is no key here; allowed: title, suite, paper, prose, experiments, claims",
+        "suites/small.yaml:2:1: ti tle: is no key here; allowed: title, suite, paper, prose, experiments, claims, rankings, fits",
     );
 }
 

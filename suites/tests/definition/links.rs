@@ -213,6 +213,10 @@ fn claims_refer_to_what_is_run() {
         "suites/small.yaml:32:41: claims[0].kind.difference.of.arm: unknown arm `hot` of `training` in tier quick; allowed: warm, plain",
     );
     check(
+        with("arm: warm}", "arm: \"*\"}"),
+        "suites/small.yaml:32:41: claims[0].kind.difference.of.arm: is `*`; allowed: the name of one arm in a claim of this kind",
+    );
+    check(
         with("axes: {schedule.peak_lr: 1}", "axes: {schedule.warmup_steps: 1}"),
         "suites/small.yaml:33:58: claims[0].kind.difference.minus.axes.schedule.warmup_steps: `schedule.warmup_steps` is no axis of `training` in tier quick; allowed: schedule.peak_lr",
     );
@@ -246,7 +250,7 @@ fn claims_refer_to_what_is_run() {
     );
     check(
         with("      difference:", "      diference:"),
-        "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio, neighbours, spread, each-difference, crossover, linearity",
+        "suites/small.yaml:30:7: claims[0].kind.diference: `diference` is unknown; allowed: difference, ratio, value, slope, fraction, steps-ratio, neighbours, spread, each-difference, crossover, linearity, fit, optimum-slope",
     );
     let kind = SUITE[SUITE.find("      difference:").unwrap()..SUITE.find("    expect:").unwrap()].to_string();
     let slope = "      slope: {metric: val_loss, of: {experiment: training, arm: warm}, over: schedule.peak_lr}\n";

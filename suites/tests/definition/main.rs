@@ -1,5 +1,6 @@
 //! Definitions and plans: what is accepted, and the one line that each mistake is answered with.
 
+mod budget;
 mod draw;
 mod errors;
 mod links;

@@ -19,7 +19,7 @@ fn with(from: &str, to: &str) -> String {
 
 #[test]
 fn a_ranking_is_read_as_written() {
-    let suite = suite(&ranking(String::from));
+    let suite = suite(&ranking(str::to_string));
     let [found] = suite.rankings.as_slice() else { panic!("one ranking") };
     assert_eq!((found.id.as_str(), found.margin, found.rows.len()), ("all", 0.05, 1));
     assert_eq!(found.rows[0].none.arm, "plain");
@@ -61,7 +61,7 @@ fn mistakes_are_answered() {
         assert!(found.starts_with(&format!("small.yaml:{line}:")), "{found}");
         assert!(found.contains(&format!("rankings[0].{message}")), "{found}\n{message}");
     }
-    let twice = format!("{}  - {{{HEAD}, rows: [{ROW}]}}\n", ranking(String::from));
+    let twice = format!("{}  - {{{HEAD}, rows: [{ROW}]}}\n", ranking(str::to_string));
     check(
         &twice,
         &format!(

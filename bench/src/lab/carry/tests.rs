@@ -60,7 +60,7 @@ fn check(models: &[&'static str], expect: impl FnOnce(Outcome, usize)) {
         clock: &still,
         stop: &stop,
         progress: &lines,
-        environment: &BTreeMap::new(),
+        environment: &BTreeMap::new,
         curves: &BTreeSet::new(),
     };
     let suites: Vec<Suite> = models.iter().map(|model| suite_of(model, TwoStages(model))).collect();

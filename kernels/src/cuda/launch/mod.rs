@@ -7,15 +7,15 @@ mod elementwise;
 mod matmul;
 mod rows;
 
-pub use attention::{attention, attention_backward};
+pub use attention::{attention, attention_backward, attention_backward_by_products, attention_by_products};
 pub use elementwise::{
     Randomness, UpdateOperands, activation, activation_backward, add, dropout, ema, embedding, embedding_backward,
     fill, mul, scale, update,
 };
 pub use matmul::{Begin, TileEdge, matmul, matmul_in_tiles};
 pub use rows::{
-    EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_dparams,
-    layer_norm_dx, mean, row_sum, sum_squares,
+    EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, keep, layer_norm,
+    layer_norm_dparams, layer_norm_dx, mean, row_sum, sum_squares,
 };
 
 use super::arguments::Arguments;

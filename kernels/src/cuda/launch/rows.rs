@@ -1,8 +1,8 @@
 //! A warp a row, or a block some columns: norms, losses, sums.
 
 use super::{Cohort, word};
-use crate::cuda::arguments::{Columns, Entropy, EntropyBackward, Norm, NormDparams, NormDx, Sum};
-use crate::cuda::{Launch, Operand};
+use crate::cuda::arguments::{Columns, Entropy, EntropyBackward, Keep, Norm, NormDparams, NormDx, Sum};
+use crate::cuda::{DeviceAddress, Launch, Operand};
 use crate::ops::CrossEntropy;
 use crate::reference::{LANES, REDUCE_BLOCK, loss_weights};
 
@@ -98,6 +98,12 @@ impl Cohort {
 /// out = Σx/`divisor`.
 pub fn mean(cohort: &Cohort, count: usize, divisor: usize, x: Operand, out: Operand) -> Launch {
     cohort.warp("total", cohort.sum(count, divisor as f32, false, x, out))
+}
+
+/// Two numbers of each run into row `row` of the ring, of 2·R elements a row; a run with one that is not finite idles
+/// from then on.
+pub fn keep(cohort: &Cohort, [first, second]: [Operand; 2], ring: DeviceAddress, row: DeviceAddress) -> Launch {
+    cohort.warp("keep", Keep { first, second, ring, row, active: cohort.active })
 }
 
 /// Elements a run of the scratch that [`sum_squares`] needs.
