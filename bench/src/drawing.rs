@@ -153,7 +153,25 @@ pub fn svg(drawing: &Drawing) -> String {
     }
     let figure = Figure::new(1, plots.len().max(1)).with_plots(plots).with_layouts(layouts);
     let figure = figure.with_cell_size(CELL.0, CELL.1).with_title(&drawing.title);
-    SvgBackend::new().render_scene(&figure.render())
+    renumbered(&SvgBackend::new().render_scene(&figure.render()))
+}
+
+/// The library numbers clip paths through the whole process. Here they begin at 0, so that a drawing does not depend on
+/// those before it.
+fn renumbered(svg: &str) -> String {
+    const ID: &str = "kuva-clip-";
+    let mut seen: Vec<&str> = Vec::new();
+    let mut parts = svg.split(ID);
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len()));
+        let place = seen.iter().position(|other| *other == number).unwrap_or_else(|| {
+            seen.push(number);
+            seen.len() - 1
+        });
+        text.push_str(&format!("{ID}{place}{rest}"));
+    }
+    text
 }
 
 /// The ends of an axis over all panels.

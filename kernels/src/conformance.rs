@@ -137,8 +137,8 @@ impl Case {
         g.ema(running, columns, 0.1).expect(FIT);
         let norm = g.grad_norm();
         let done = g.update(norm, every_instruction(), clip);
-        // `hidden` is not read, so that a device may keep something else there.
-        let values = [normed, projected, attended, active, fed, gated, x, logits, loss, losses, squares, columns, norm];
+        let values =
+            [normed, projected, attended, hidden, active, fed, gated, x, logits, loss, losses, squares, columns, norm];
         let roots: Vec<TensorId> = values.into_iter().chain([running, done]).collect();
         let written: Vec<TensorId> = g.params().chain([running, other]).collect();
         let grads: Vec<TensorId> = g.params().filter_map(|p| g.grad_of(p)).collect();

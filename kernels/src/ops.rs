@@ -135,44 +135,6 @@ pub trait Ops<T: Real>: Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 
-    /// c = start + A·B (+ residual) as [`Self::matmul`], and y = f(c). With `spare` nothing reads c but this device's
-    /// [`Self::matmul_activation_backward`]: it may hold what that one needs instead.
-    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-    fn matmul_activation(
-        &self,
-        mm: &MatMul,
-        a: &[T],
-        b: &[T],
-        start: Start<'_, T>,
-        residual: Option<&[T]>,
-        f: Activation,
-        spare: bool,
-        c: &mut [T],
-        y: &mut [T],
-    ) {
-        let _ = spare;
-        self.matmul(mm, a, b, start, residual, c);
-        self.activation(f, c, y);
-    }
-    /// dx = f'(x)·(A·B), where with `spare` x is what [`Self::matmul_activation`] left. `dy` has room for A·B; what it
-    /// holds afterwards is not said.
-    #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-    fn matmul_activation_backward(
-        &self,
-        mm: &MatMul,
-        a: &[T],
-        b: &[T],
-        f: Activation,
-        spare: bool,
-        x: &[T],
-        dy: &mut [T],
-        dx: &mut [T],
-    ) {
-        let _ = spare;
-        self.matmul(mm, a, b, Start::Zero, None, dy);
-        self.activation_backward(f, x, dy, dx);
-    }
-
     /// y = γ·(x − mean)·rstd + β over rows of `width`; keeps mean \[rows\] and rstd \[rows\].
     #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
     fn layer_norm(

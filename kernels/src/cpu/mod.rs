@@ -54,43 +54,6 @@ impl Ops<f32> for Cpu {
     ) {
         gemm::matmul(self.simd, mm, a, b, start, residual, c);
     }
-    fn matmul_activation(
-        &self,
-        mm: &MatMul,
-        a: &[f32],
-        b: &[f32],
-        start: Start<'_, f32>,
-        residual: Option<&[f32]>,
-        f: Activation,
-        spare: bool,
-        c: &mut [f32],
-        y: &mut [f32],
-    ) {
-        if self.simd == Simd::Scalar {
-            self.matmul(mm, a, b, start, residual, c);
-            return self.activation(f, c, y);
-        }
-        let slopes = spare && activation::has_slopes(f);
-        let mut then = activation::Activate { simd: self.simd, f, slopes, stride: mm.ldc, y };
-        gemm::matmul_then(self.simd, mm, a, b, start, residual, c, &mut then);
-    }
-    fn matmul_activation_backward(
-        &self,
-        mm: &MatMul,
-        a: &[f32],
-        b: &[f32],
-        f: Activation,
-        spare: bool,
-        x: &[f32],
-        dy: &mut [f32],
-        dx: &mut [f32],
-    ) {
-        if self.simd != Simd::Scalar && spare && activation::has_slopes(f) {
-            return gemm::matmul_times(self.simd, mm, a, b, x, dx);
-        }
-        self.matmul(mm, a, b, Start::Zero, None, dy);
-        self.activation_backward(f, x, dy, dx);
-    }
     fn layer_norm(
         &self,
         width: usize,

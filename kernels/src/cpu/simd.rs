@@ -79,8 +79,6 @@ pub(crate) trait Isa: Copy + 'static {
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;
     /// a == b; false for NaN.
     fn eq(self, a: Self::F, b: Self::F) -> Self::M;
-    /// Whether a truth value holds in every lane.
-    fn all(self, m: Self::M) -> bool;
     /// if m { a } else { b }
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
 
@@ -110,19 +108,6 @@ pub(crate) trait Isa: Copy + 'static {
         let half = self.shr(n_int, 1);
         let a = self.mul(a, power_of_two(self, half));
         self.mul(a, power_of_two(self, self.sub_int(n_int, half)))
-    }
-
-    /// Asks for the line at `p`, which will be written. Any address is allowed.
-    #[inline(always)]
-    fn fetch_to_write(self, p: *const f32) {
-        // SAFETY: a prefetch touches no memory that a program can see, and every x86-64 takes it, for reading if it
-        // cannot ask for writing.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
     }
 
     /// `x` in each of the 32 lanes.

@@ -177,12 +177,11 @@ impl Reverse<'_> {
                 self.contribute(r, dy);
             }
         }
+        self.fused(x, |add| Op::LinearDx { add }, &[dy, w]);
         self.unary(w, Op::LinearDw, &[x, dy]);
         if bias {
             self.unary(inputs[2], Op::ColumnSum, &[dy]);
         }
-        // Last, so that it stands before the node that goes on with it.
-        self.fused(x, |add| Op::LinearDx { add }, &[dy, w]);
     }
 
     fn linear_tied(&mut self, x: TensorId, w: TensorId, dy: TensorId) {

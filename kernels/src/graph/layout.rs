@@ -1,6 +1,5 @@
 //! Where an entry's tensors lie: those that are never alive together share space.
 
-use super::join::{Join, joins};
 use super::micro_batch::{Item, Order, Part};
 use super::plan::{Program, Slot, Step, padded};
 use super::{Role, TensorId};
@@ -16,8 +15,6 @@ pub(super) struct Layout<'p> {
     placed: BTreeMap<TensorId, Slot>,
     /// Partial sums of a node, kept between micro-batches.
     partial: BTreeMap<usize, Slot>,
-    /// What each item and the next one are together.
-    joins: Vec<Option<Join>>,
 }
 
 impl<'p> Layout<'p> {
@@ -36,8 +33,7 @@ impl<'p> Layout<'p> {
             released.entry(if again { order.repeated.end - 1 } else { at }).or_default().push(id);
         }
         let (placed, partial) = (BTreeMap::new(), BTreeMap::new());
-        let joins = joins(&program.graph, order, roots);
-        Self { program, order, released, space: Space::new(base), placed, partial, joins }
+        Self { program, order, released, space: Space::new(base), placed, partial }
     }
 
     /// The steps, where values lie, and the end of the space.
@@ -47,11 +43,8 @@ impl<'p> Layout<'p> {
             if at == self.order.repeated.start {
                 self.place_shared();
             }
-            // The outputs of a join lie clear of all that either half reads.
-            let last = at + usize::from(self.joins[at].is_some());
-            let outputs = self.order.items[at..=last].iter().flat_map(|item| &item.outputs);
-            outputs.for_each(|id| self.take(*id));
-            steps.push(Step { join: self.joins[at], ..self.step(item) });
+            item.outputs.iter().for_each(|id| self.take(*id));
+            steps.push(self.step(item));
             for id in self.released.remove(&at).unwrap_or_default() {
                 if let Some(slot) = self.placed.get(&id) {
                     self.space.give(slot.offset, slot.run_stride * self.program.runs);
@@ -99,7 +92,7 @@ impl<'p> Layout<'p> {
         let share = if item.part == Part::Rows { self.order.micro_batches } else { 1 };
         let flops = if item.part == Part::Total { 0 } else { node.gemm_flops(&self.program.graph) };
         let op = node.op.of_micro_batch(share);
-        Step { op, part: item.part, inputs: slots(&item.inputs), outputs, gemm_flops: flops / share as u64, join: None }
+        Step { op, part: item.part, inputs: slots(&item.inputs), outputs, gemm_flops: flops / share as u64 }
     }
 
     /// Where an operand lies: all of it, or a micro-batch's rows.

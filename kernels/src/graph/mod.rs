@@ -9,7 +9,6 @@
 
 mod backward;
 mod build;
-mod join;
 mod layout;
 mod micro_batch;
 mod node;
@@ -18,7 +17,6 @@ mod plan;
 mod session;
 
 pub use backward::Gradients;
-pub(crate) use join::Join;
 pub(crate) use micro_batch::Part;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};

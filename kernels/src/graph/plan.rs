@@ -1,6 +1,5 @@
 //! Memory is planned once: one arena, tensors of an entry that are never alive together share space.
 
-use super::join::Join;
 use super::layout::Layout;
 use super::micro_batch::{self, Order, Part};
 use super::{Graph, Node, Op, Role, TensorId};
@@ -39,8 +38,6 @@ pub(crate) struct Step {
     pub(crate) outputs: Vec<Slot>,
     /// Floating point operations of its matrix products for one run.
     pub(crate) gemm_flops: u64,
-    /// What this step and the next one are together; the plan holds whether they are carried out so or one by one.
-    pub(crate) join: Option<Join>,
 }
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
 
 use super::plan::{Slot, Step};
-use super::{EntryId, Join, Op, Part, Program, ScalarSource, TensorId};
+use super::{EntryId, Op, Part, Program, ScalarSource, TensorId};
 use crate::aligned::Aligned;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
@@ -139,17 +139,9 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
 
     /// Each step for all active runs before the next one: a value's space is that of all runs, and may have been another's.
     fn execute_all(&mut self, steps: &[Step], micro_batch: usize, done: Watch<'_>) {
-        let mut steps = steps.iter();
-        while let Some(step) = steps.next() {
-            let joined = step.join.and_then(|join| Some((join, steps.next()?)));
+        for step in steps {
             for r in 0..self.active.len() {
-                if !self.active[r] {
-                    continue;
-                }
-                if let Some((join, next)) = joined {
-                    self.execute_joined(join, [step, next], r, micro_batch);
-                    done(join.name(), step.gemm_flops);
-                } else {
+                if self.active[r] {
                     self.execute(step, r, micro_batch);
                     done(step.op.name(), step.gemm_flops);
                 }
@@ -157,29 +149,10 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         }
     }
 
-    fn operands<'s>(&mut self, step: &'s Step, r: usize, micro_batch: usize) -> Operands<'s, T> {
+    fn execute(&mut self, step: &Step, r: usize, micro_batch: usize) {
         let micro_batches = self.program.micro_batches;
         let (base, tokens) = (self.arena.as_mut_ptr(), self.tokens.as_ptr());
-        Operands { base, tokens, step, r, micro_batch, micro_batches }
-    }
-
-    fn execute_joined(&mut self, join: Join, [step, next]: [&Step; 2], r: usize, micro_batch: usize) {
-        let [o, next_o] = [step, next].map(|step| self.operands(step, r, micro_batch));
-        match (join, &next.op) {
-            (Join::Activation { spare }, Op::Activation(f)) => {
-                let Linear { mm, a, b, start, residual } = linear(&o);
-                self.ops.matmul_activation(&mm, a, b, start, residual, *f, spare, o.output(0), next_o.output(0));
-            }
-            (Join::ActivationBackward { spare }, Op::ActivationBackward(f)) => {
-                let (mm, dy, dx) = (linear_dx(&o), o.output(0), next_o.output(0));
-                self.ops.matmul_activation_backward(&mm, o.input(0), o.input(1), *f, spare, next_o.input(0), dy, dx);
-            }
-            _ => unreachable!("no join of {} and {}", step.op.name(), next.op.name()),
-        }
-    }
-
-    fn execute(&mut self, step: &Step, r: usize, micro_batch: usize) {
-        let operands = self.operands(step, r, micro_batch);
+        let operands = Operands { base, tokens, step, r, micro_batch, micro_batches };
         match &step.op {
             Op::Update { expr, clip } => self.update(expr, *clip, operands),
             Op::Map { expr, scalars, clip } => map(&self.ops, expr, scalars, *clip, &self.scalars[r], &operands),
@@ -361,28 +334,6 @@ fn entropy_shape<T: Real>(o: &Operands<'_, T>, smoothing: f64) -> CrossEntropy {
     CrossEntropy { rows: o.step.inputs[0].len / vocab, vocab, smoothing }
 }
 
-/// A linear layer's product without its output.
-struct Linear<'s, T> {
-    mm: MatMul,
-    a: &'s [T],
-    b: &'s [T],
-    start: Start<'s, T>,
-    residual: Option<&'s [T]>,
-}
-
-fn linear<'s, T: Real>(o: &Operands<'s, T>) -> Linear<'s, T> {
-    let Op::Linear { bias, residual } = o.step.op else { unreachable!("not a linear layer") };
-    let (a, b) = (o.input(0), o.input(1));
-    let mm = MatMul::nn(a.len() / o.width(0), o.step.outputs[0].width, o.width(0));
-    let start = if bias { Start::Bias(o.input(2)) } else { Start::Zero };
-    Linear { mm, a, b, start, residual: residual.then(|| o.input(2 + usize::from(bias))) }
-}
-
-/// The product that gives the gradient to a linear layer's input.
-fn linear_dx<T: Real>(o: &Operands<'_, T>) -> MatMul {
-    MatMul::nt(o.step.inputs[0].len / o.width(0), o.step.outputs[0].width, o.width(0))
-}
-
 /// The products of a linear layer, forward and backward.
 fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let (a, b, c) = (o.input(0), o.input(1), o.output(0));
@@ -392,11 +343,12 @@ fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     // A weight's gradient is one chain over the rows of all micro-batches.
     let onwards = if o.micro_batch == 0 { Start::Zero } else { Start::Accumulate };
     match &o.step.op {
-        Op::Linear { .. } => {
-            let Linear { mm, start, residual, .. } = linear(o);
-            ops.matmul(&mm, a, b, start, residual, c);
+        Op::Linear { bias, residual } => {
+            let start = if *bias { Start::Bias(o.input(2)) } else { Start::Zero };
+            let residual = residual.then(|| o.input(2 + usize::from(*bias)));
+            ops.matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
         }
-        Op::LinearDx { add } => ops.matmul(&linear_dx(o), a, b, Start::Zero, added(*add), c),
+        Op::LinearDx { add } => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
         Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, onwards, None, c),
         Op::LinearTied => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
         Op::LinearTiedDx { add } => ops.matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),

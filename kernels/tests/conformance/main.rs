@@ -3,7 +3,6 @@
 mod attention;
 mod elementwise;
 mod gradients;
-mod joined;
 mod rows;
 mod support;
 mod update;

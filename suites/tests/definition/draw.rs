@@ -34,7 +34,7 @@ fn mistakes_are_answered() {
     check(
         drawing("{lines: {curve: vall_loss}}"),
         &format!(
-            "suites/small.yaml:19:26: {KEY}.lines.curve: no run here has the curve `vall_loss`; allowed: val_loss, grad_norm, lr, train_loss, param_norm, update_norm"
+            "suites/small.yaml:19:27: {KEY}.lines.curve: no run here has the curve `vall_loss`; allowed: val_loss, grad_norm, lr, train_loss, param_norm, update_norm"
         ),
     );
     check(

@@ -26,7 +26,7 @@ fn the_small_suite_holds() {
 fn unknown_key() {
     check(
         with("    about: two arms", "    abuot: two arms"),
-        "suites/small.yaml:6:5: experiments[0].abuot: is no key here; allowed: about, id, recipe, arms, grid, seeds, selection_seeds, take, start, show, tiers",
+        "suites/small.yaml:6:5: experiments[0].abuot: is no key here; allowed: about, id, recipe, arms, grid, seeds, selection_seeds, take, start, show, draw, tiers",
     );
     check(
         with("{width: 32, heads: 4}", "{width: 32, haeds: 4}"),
@@ -260,7 +260,7 @@ fn what_the_entry_itself_rejects() {
     );
     check(
         with("seeds: {first: 101", "x: {first: 101"),
-        "suites/small.yaml:18:5: experiments[0].selection_x: is no key here; allowed: selection_seeds, id, about, recipe, arms, grid, seeds, take, start, show, tiers",
+        "suites/small.yaml:18:5: experiments[0].selection_x: is no key here; allowed: selection_seeds, id, about, recipe, arms, grid, seeds, take, start, show, draw, tiers",
     );
 }
 

@@ -59,6 +59,17 @@ pub(super) trait GemmIsa: Isa {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = p;
     }
+    /// Asks for the line at `p`, which will be written. Any address is allowed.
+    #[inline(always)]
+    fn fetch_to_write(self, p: *const f32) {
+        // SAFETY: as above; a processor that cannot ask for writing takes it for reading or not at all.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     /// Four consecutive elements of each of `WIDTH` rows, transposed: lane l of vector q is
     /// `source[l * stride + q]`.
     unsafe fn load_transposed(self, source: *const f32, stride: usize) -> [Self::F; 4];

@@ -46,8 +46,6 @@ pub(super) struct Tile {
     pub(super) c_row: usize,
     /// Added after the last term; null for none.
     pub(super) residual: *const f32,
-    /// The residual is a factor and not a summand.
-    pub(super) times: bool,
     /// C and the residual are too large to lie in a near cache: their lines are asked for in time.
     pub(super) cold: bool,
     /// How far below this tile the lines of C are asked for: 0, or a tile where this one starts from C.
@@ -224,15 +222,9 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 
         if !place.residual.is_null() {
             let residual: [[S::F; N]; R] = load(s, tile, place, whole, place.residual, tile.c_row);
-            if tile.times {
-                unroll!(rows r < R => {
-                    unroll!(vectors v < N => { acc[r][v] = s.mul(residual[r][v], acc[r][v]); });
-                });
-            } else {
-                unroll!(rows r < R => {
-                    unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
-                });
-            }
+            unroll!(rows r < R => {
+                unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
+            });
         }
         store(s, tile, place, whole, &acc);
     }

@@ -70,54 +70,12 @@ pub(crate) fn matmul(
     residual: Option<&[f32]>,
     c: &mut [f32],
 ) {
-    on(simd, &Operands { mm, a, b, start, residual, times: false, ahead: [&[]; 2] }, c, &mut ());
-}
-
-/// [`matmul`] of all columns; `then` is given the parts of C one by one.
-#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
-pub(crate) fn matmul_then(
-    simd: Simd,
-    mm: &MatMul,
-    a: &[f32],
-    b: &[f32],
-    start: Start<'_, f32>,
-    residual: Option<&[f32]>,
-    c: &mut [f32],
-    then: &mut dyn Follow,
-) {
-    assert!(simd != Simd::Scalar && mm.columns == Columns::Full, "vector code and whole rows");
-    on(simd, &Operands { mm, a, b, start, residual, times: false, ahead: [&[]; 2] }, c, then);
-}
-
-/// [`matmul`] from +0, the result then multiplied by `factor`, element by element.
-pub(crate) fn matmul_times(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], factor: &[f32], c: &mut [f32]) {
-    assert!(simd != Simd::Scalar, "vector code");
-    let residual = Some(factor);
-    on(simd, &Operands { mm, a, b, start: Start::Zero, residual, times: true, ahead: [&[]; 2] }, c, &mut ());
+    on(simd, &Operands { mm, a, b, start, residual, ahead: [&[]; 2] }, c);
 }
 
 /// [`matmul`] from +0. Meanwhile what `ahead` names is brought near, since it is needed next.
 pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: [&[f32]; 2]) {
-    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, times: false, ahead }, c, &mut ());
-}
-
-/// What is done with each part of C once it holds the result, while it is in a near cache.
-pub(crate) trait Follow {
-    /// Takes a part.
-    fn part(&mut self, part: Part<'_>);
-}
-
-impl Follow for () {
-    fn part(&mut self, _: Part<'_>) {}
-}
-
-/// A part of C: `columns` columns of some rows.
-pub(crate) struct Part<'c> {
-    /// Where its first element lies in C.
-    pub(crate) at: usize,
-    pub(crate) columns: usize,
-    /// From its first element to its last one, at C's own distance of rows.
-    pub(crate) of_c: &'c mut [f32],
+    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, ahead }, c);
 }
 
 /// What a product reads.
@@ -127,32 +85,30 @@ struct Operands<'a> {
     b: &'a [f32],
     start: Start<'a, f32>,
     residual: Option<&'a [f32]>,
-    /// The residual is a factor and not a summand.
-    times: bool,
     /// What the caller needs next.
     ahead: [&'a [f32]; 2],
 }
 
-fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32], then: &mut dyn Follow) {
+fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
     match simd {
         // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run(unsafe { Avx512::new() }, o, c, then),
+        Simd::Avx512 => run(unsafe { Avx512::new() }, o, c),
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => run(unsafe { Avx2::new() }, o, c, then),
+        Simd::Avx2 => run(unsafe { Avx2::new() }, o, c),
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Simd::Neon => run(unsafe { Neon::new() }, o, c, then),
+        Simd::Neon => run(unsafe { Neon::new() }, o, c),
         _ => Reference.matmul(o.mm, o.a, o.b, o.start, o.residual, c),
     }
 }
 
-fn run<S: GemmIsa>(s: S, o: &Operands<'_>, c: &mut [f32], then: &mut dyn Follow) {
+fn run<S: GemmIsa>(s: S, o: &Operands<'_>, c: &mut [f32]) {
     let Some(product) = Product::new(o, c) else { return };
     COPIES.with_borrow_mut(|copies| {
         // SAFETY: `new` checked the operands, and they outlive the call.
-        unsafe { product.run(s, copies, then) }
+        unsafe { product.run(s, copies) }
     });
 }
 
@@ -175,7 +131,6 @@ struct Product {
     c: *mut f32,
     ldc: usize,
     residual: *const f32,
-    times: bool,
     /// What the caller needs next: the next line to be asked for, and the end.
     ahead: [Cell<(*const f32, *const f32)>; 2],
     /// Whether it named something.
@@ -193,7 +148,7 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 impl Product {
     /// `None` if C is empty.
     fn new(o: &Operands<'_>, c: &mut [f32]) -> Option<Self> {
-        let &Operands { mm, a, b, start, residual, times, ahead } = o;
+        let &Operands { mm, a, b, start, residual, ahead } = o;
         // What no row has is no part of the shape.
         let m = mm.m;
         let n = if mm.columns == Columns::UpToRow { mm.n.min(m) } else { mm.n };
@@ -239,7 +194,6 @@ impl Product {
             c,
             ldc: mm.ldc,
             residual: residual.map_or(ptr::null(), <[f32]>::as_ptr),
-            times,
             ahead: ahead.map(|slice| Cell::new((slice.as_ptr(), slice.as_ptr_range().end))),
             given: ahead.iter().any(|slice| !slice.is_empty()),
         })
@@ -247,7 +201,7 @@ impl Product {
 
     /// # Safety
     /// The operands are still alive, and C is not borrowed elsewhere.
-    unsafe fn run<S: GemmIsa>(&self, s: S, copies: &mut [f32], then: &mut dyn Follow) {
+    unsafe fn run<S: GemmIsa>(&self, s: S, copies: &mut [f32]) {
         let (of_b, of_a) = copies.split_at_mut(BLOCK_TERMS * BLOCK_COLUMNS);
         const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
@@ -261,7 +215,7 @@ impl Product {
                 // SAFETY: the caller's.
                 unsafe {
                     let panels = self.panels(s, &columns, &terms, of_b);
-                    self.block(s, &tiles, Block { columns: &columns, terms: &terms, panels: &panels }, of_a, then);
+                    self.block(s, &tiles, columns.clone(), &terms, &panels, of_a);
                 }
             }
         }
@@ -271,8 +225,15 @@ impl Product {
     ///
     /// # Safety
     /// The operands are still alive, and C is not borrowed elsewhere.
-    unsafe fn block<S: GemmIsa>(&self, s: S, tiles: &Split, block: Block<'_>, copy: &mut [f32], then: &mut dyn Follow) {
-        let Block { columns, terms, panels } = block;
+    unsafe fn block<S: GemmIsa>(
+        &self,
+        s: S,
+        tiles: &Split,
+        columns: Range<usize>,
+        terms: &Range<usize>,
+        panels: &Panels,
+        copy: &mut [f32],
+    ) {
         // All rows' terms begin or end at the diagonal inside this block, or not at all.
         let regular = self.k_range == KRange::Full || *terms == (0..self.k) && self.m <= self.k;
         for first in (0..tiles.parts).step_by(BLOCK_TILES) {
@@ -290,23 +251,8 @@ impl Product {
                     unsafe { self.tile(s, rows, repeat, terms, &panel, &a) };
                     t += repeat;
                 }
-                if terms.end == self.k {
-                    // SAFETY: the caller's.
-                    unsafe { then.part(self.part(&a.group, &panel.columns)) };
-                }
             }
         }
-    }
-
-    /// The part of C with these rows and columns; both are at least one.
-    ///
-    /// # Safety
-    /// C is still alive, and not borrowed elsewhere while the part is in use.
-    unsafe fn part(&self, rows: &Range<usize>, columns: &Range<usize>) -> Part<'_> {
-        let at = rows.start * self.ldc + columns.start;
-        let len = extent(rows.len(), columns.len(), self.ldc);
-        // SAFETY: `new` checked that C has these rows and columns.
-        Part { at, columns: columns.len(), of_c: unsafe { std::slice::from_raw_parts_mut(self.c.add(at), len) } }
     }
 
     /// Copies to `buffer` what must not be read in place: all of a transposed B or of one that many rows
@@ -393,7 +339,6 @@ impl Product {
             c: self.c.wrapping_add(at),
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
-            times: self.times,
             cold: self.m * self.n > NEAR || self.ldc != self.n,
             ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
             fetch_c: if is_first { 0 } else { rows.len() * self.ldc },
@@ -426,13 +371,6 @@ impl Split {
     fn alike(&self, index: usize, end: usize) -> usize {
         if index < self.longer { end.min(self.longer) - index } else { end - index }
     }
-}
-
-/// A block of B: which columns and terms, and where they lie.
-struct Block<'b> {
-    columns: &'b Range<usize>,
-    terms: &'b Range<usize>,
-    panels: &'b Panels,
 }
 
 /// Where the panels of one block of B are.

@@ -138,10 +138,6 @@ impl Isa for Avx2 {
         op!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
     }
     #[inline(always)]
-    fn all(self, m: __m256) -> bool {
-        op!(_mm256_movemask_ps(m)) == 0xFF
-    }
-    #[inline(always)]
     fn select(self, m: __m256, a: __m256, b: __m256) -> __m256 {
         op!(_mm256_blendv_ps(b, a, m))
     }

@@ -138,10 +138,6 @@ impl Isa for Avx512 {
         op!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
     }
     #[inline(always)]
-    fn all(self, m: __mmask16) -> bool {
-        m == __mmask16::MAX
-    }
-    #[inline(always)]
     fn select(self, m: __mmask16, a: __m512, b: __m512) -> __m512 {
         op!(_mm512_mask_blend_ps(m, b, a))
     }

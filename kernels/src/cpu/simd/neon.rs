@@ -166,10 +166,6 @@ impl Isa for Neon {
         op!(vceqq_f32(a, b))
     }
     #[inline(always)]
-    fn all(self, m: uint32x4_t) -> bool {
-        op!(vminvq_u32(m)) != 0
-    }
-    #[inline(always)]
     fn select(self, m: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         op!(vbslq_f32(m, a, b))
     }

@@ -89,10 +89,6 @@ impl Isa for Plain {
         a == b
     }
     #[inline(always)]
-    fn all(self, m: bool) -> bool {
-        m
-    }
-    #[inline(always)]
     fn select(self, m: bool, a: f32, b: f32) -> f32 {
         if m { a } else { b }
     }
