@@ -39,7 +39,7 @@ fn twice<'t>(from: &'t str, to: &'t str) -> impl FnOnce(&str) -> String + use<'t
 fn unknown_keys() {
     check(
         put("prose:", "prsoe:"),
-        "4:1: prsoe: is no key here; allowed: prose, suite, title, paper, experiments, claims",
+        "4:1: prsoe: is no key here; allowed: prose, suite, title, paper, experiments, claims, rankings, fits",
     );
     check(
         put("heads: 2", "haeds: 2"),
