@@ -132,45 +132,62 @@ fn whole_models_match_finite_differences() {
     }
 }
 
-/// Bits of three steps' losses, norms and parameters, of a validation loss and of the hidden tensors.
-fn bits<K: Ops<f32>>(c: &Compiled, program: Program, ops: K) -> Vec<u32> {
+/// Bits of three steps' losses, norms and parameters, of a validation loss and of the hidden tensors, of each run; their
+/// seeds count from `first`.
+fn bits<K: Ops<f32>>(c: &Compiled, program: Program, ops: K, first: u64) -> Vec<Vec<u32>> {
+    let runs = 0..program.runs();
     let mut session = Session::new(Arc::new(program), ops);
-    initialise(&mut session, &c.init, 0, 3);
-    let mut seen = Vec::new();
+    for r in runs.clone() {
+        initialise(&mut session, &c.init, r, first + r as u64);
+        session.set_scalars(r, [0.1]);
+    }
+    let mut seen = vec![Vec::new(); runs.len()];
     for step in 0..3 {
-        let (inputs, targets) = session.two_tokens_mut(c.inputs, c.targets, 0);
-        for (i, (x, y)) in inputs.iter_mut().zip(targets).enumerate() {
-            (*x, *y) = ((i as u32 * 5 + step) % 7, (i as u32 * 3 + 2 * step) % 7);
+        for r in runs.clone() {
+            let seed = first + r as u64;
+            let (inputs, targets) = session.two_tokens_mut(c.inputs, c.targets, r);
+            for (i, (x, y)) in inputs.iter_mut().zip(targets).enumerate() {
+                (*x, *y) = ((i as u32 * 5 + step) % 7, (i as u32 * 3 + 2 * step + seed as u32) % 7);
+            }
+            session.set_randomness(r, seed, step);
         }
-        session.set_randomness(0, 17, step);
-        session.set_scalars(0, [0.1]);
         session.run(c.train);
-        seen.extend([c.loss, c.grad_norm].map(|id| session.output(c.train, id, 0)[0]));
-        seen.extend(session.flat_params(0));
+        for (r, seen) in seen.iter_mut().enumerate() {
+            seen.extend([c.loss, c.grad_norm].map(|id| session.output(c.train, id, r)[0]));
+            seen.extend(session.flat_params(r));
+        }
     }
     session.run(c.evaluate);
-    seen.push(session.output(c.evaluate, c.eval_loss, 0)[0]);
-    session.run(c.gradients);
-    for id in &c.hidden {
-        seen.extend(session.output(c.gradients, *id, 0));
+    for (r, seen) in seen.iter_mut().enumerate() {
+        seen.push(session.output(c.evaluate, c.eval_loss, r)[0]);
     }
-    seen.into_iter().map(canonical_bits).collect()
+    session.run(c.gradients);
+    for (r, seen) in seen.iter_mut().enumerate() {
+        c.hidden.iter().for_each(|id| seen.extend(session.output(c.gradients, *id, r)));
+    }
+    seen.into_iter().map(|run| run.into_iter().map(canonical_bits).collect()).collect()
 }
 
 #[test]
-fn micro_batches_have_the_bits_of_the_whole() {
+fn micro_batches_have_the_bits_of_the_whole_alone_and_in_a_cohort() {
     // Micro-batches of 64 and 32 rows, whose column sums go on, and of 16 and 8, whose do not; 3 does not divide.
     let shape = Shape { batch: 16, seq: 8, vocab: 7, label_smoothing: 0.1 };
     for given in variants() {
-        let Ok(Built::Network(network)) = model("transformer", &given).build(&shape) else { unreachable!("a network") };
-        let c = Compiled::new(*network, sgd(), Some(0.5), 1);
-        let whole = bits(&c, c.program.in_micro_batches(1), Reference);
-        for count in [2, 3, 4, 8, 16] {
-            let program = || c.program.in_micro_batches(count);
-            assert!(bits(&c, program(), Reference) == whole, "{count} micro-batches, {given:?}");
-            assert!(bits(&c, program(), Cpu::new(Simd::detect())) == whole, "{count} micro-batches, SIMD, {given:?}");
+        let compiled = |runs: usize| match model("transformer", &given).build(&shape) {
+            Ok(Built::Network(network)) => Compiled::new(*network, sgd(), Some(0.5), runs),
+            _ => unreachable!("a network"),
+        };
+        let (alone, pair) = (compiled(1), compiled(2));
+        let whole = [3, 4].map(|seed| bits(&alone, alone.program.in_micro_batches(1), Reference, seed).swap_remove(0));
+        assert!(whole[0] != whole[1], "two runs");
+        for count in [1, 2, 3, 4, 8, 16] {
+            let program = |c: &Compiled| c.program.in_micro_batches(count);
+            let cpu = Cpu::new(Simd::detect());
+            assert!(bits(&alone, program(&alone), Reference, 3) == whole[..1], "{count} micro-batches, {given:?}");
+            assert!(bits(&alone, program(&alone), cpu, 3) == whole[..1], "{count} micro-batches, SIMD, {given:?}");
+            assert!(bits(&pair, program(&pair), cpu, 3) == whole, "{count} micro-batches, two runs, {given:?}");
         }
-        let (four, one) = (c.program.in_micro_batches(4).arena_bytes(), c.program.arena_bytes());
+        let (four, one) = (alone.program.in_micro_batches(4).arena_bytes(), alone.program.arena_bytes());
         assert!(four < one, "{four} bytes are not fewer than {one}");
     }
 }
