@@ -237,22 +237,28 @@ fn a_run_without_steps_has_the_gradient_of_its_first_validation_batch() {
     assert_eq!(expected["eval_loss"].as_f64(), Some(measured.metrics["init.val_loss"]));
 }
 
-#[test]
-fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
-    let lab = Lab::new();
-    let trainers = Trainers::new(Cpu::new(Simd::detect()));
-    let mut first = lab.candidates().known[0].run.clone();
-    first.recipe.optimizer = preheat_suites::definition::parse_recipe(
+/// A run with this optimizer, after three steps.
+fn three_steps(lab: &Lab, trainers: &Trainers, optimizer: &str) -> (Run, Trainer) {
+    let mut run = lab.candidates().known[0].run.clone();
+    run.recipe.optimizer = preheat_suites::definition::parse_recipe(
         "test",
-        "{model: {layer-norm: {width: 3}}, task: {language: {}}, optimizer: {adam: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
+        &format!("{{model: {{layer-norm: {{width: 3}}}}, task: {{language: {{}}}}, optimizer: {{{optimizer}: {{}}}}, schedule: {{constant: {{peak_lr: 1}}}}, train: {{steps: 1, batch: 1, eval_sequences: 1}}}}"),
         &preheat_suites::definition::Registry::builtin(),
     )
     .unwrap()
     .optimizer;
-    let mut trainer = trainers.trainer(&first, None).unwrap();
+    let mut trainer = trainers.trainer(&run, None).unwrap();
     for _ in 0..3 {
         trainer.advance();
     }
+    (run, trainer)
+}
+
+#[test]
+fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
+    let lab = Lab::new();
+    let trainers = Trainers::new(Cpu::new(Simd::detect()));
+    let (first, trainer) = three_steps(&lab, &trainers, "adam");
     let checkpoint = trainer.checkpoint();
     let names = ["expected.json", "final.safetensors", "gradients.safetensors", "optimizer.safetensors"];
     for (optimizer_state, before) in [(true, 3), (false, 0)] {
@@ -285,18 +291,7 @@ fn a_run_that_keeps_an_optimizers_state_has_it_in_a_file_and_counts_on() {
 fn the_state_of_an_optimizer_of_stages_has_its_moments() {
     let lab = Lab::new();
     let trainers = Trainers::new(Cpu::new(Simd::detect()));
-    let mut first = lab.candidates().known[0].run.clone();
-    first.recipe.optimizer = preheat_suites::definition::parse_recipe(
-        "test",
-        "{model: {layer-norm: {width: 3}}, task: {language: {}}, optimizer: {novograd: {}}, schedule: {constant: {peak_lr: 1}}, train: {steps: 1, batch: 1, eval_sequences: 1}}",
-        &preheat_suites::definition::Registry::builtin(),
-    )
-    .unwrap()
-    .optimizer;
-    let mut trainer = trainers.trainer(&first, None).unwrap();
-    for _ in 0..3 {
-        trainer.advance();
-    }
+    let (first, trainer) = three_steps(&lab, &trainers, "novograd");
     let start = preheat_suites::run::Start::Checkpoint { run: first.id(), step: 3, optimizer_state: true };
     let run = Run { start, ..first.clone() };
     let next = trainers.trainer(&run, Some(&trainer.checkpoint())).unwrap();
