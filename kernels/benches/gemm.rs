@@ -28,15 +28,7 @@ fn bench_peak(criterion: &mut Criterion) {
 }
 
 fn terms(mm: &MatMul) -> u64 {
-    let row = |i: usize| {
-        let columns = if mm.columns == Columns::UpToRow { mm.n.min(i + 1) } else { mm.n };
-        let terms = match mm.k_range {
-            KRange::Full => mm.k,
-            KRange::UpToRow => mm.k.min(i + 1),
-            KRange::FromRow => mm.k.saturating_sub(i),
-        };
-        (columns * terms) as u64
-    };
+    let row = |i: usize| (mm.columns_of(i) * mm.terms_of(i).len()) as u64;
     (0..mm.m).map(row).sum()
 }
 

@@ -4,7 +4,7 @@
 //! |start| + |residual|), γ = (k + 2)·2⁻²⁴/(1 − (k + 2)·2⁻²⁴), to which both bounds' product is added (Higham 2002,
 //! Accuracy and Stability of Numerical Algorithms, equations 3.3 to 3.5).
 
-use crate::ops::{Columns, KRange, MatMul, Start};
+use crate::ops::{MatMul, Start};
 
 /// How inputs of a product are rounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,13 +36,8 @@ pub fn outside(
 ) -> Option<String> {
     let at = |x: &[f32], i: usize| f64::from(x[i]);
     for i in 0..mm.m {
-        let columns = if mm.columns == Columns::Full { mm.n } else { mm.n.min(i + 1) };
-        let terms = match mm.k_range {
-            KRange::Full => 0..mm.k,
-            KRange::UpToRow => 0..mm.k.min(i + 1),
-            KRange::FromRow => i.min(mm.k)..mm.k,
-        };
-        for j in 0..columns {
+        let terms = mm.terms_of(i);
+        for j in 0..mm.columns_of(i) {
             let place = i * mm.ldc + j;
             let added = match start {
                 Start::Zero => 0.0,
@@ -79,6 +74,7 @@ pub fn outside(
 mod tests {
     use super::*;
     use crate::ops::Ops;
+    use crate::ops::{Columns, KRange};
     use crate::reference::Reference;
 
     #[test]

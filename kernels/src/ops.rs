@@ -6,6 +6,7 @@
 use crate::real::Real;
 use crate::reference::{self, LANES, fold_lanes};
 use crate::update::UpdateExpr;
+use std::ops::Range;
 
 /// Which terms of the inner dimension belong to output row `i`. Masked terms are not terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,21 @@ impl MatMul {
     /// A\[k,m\]ᵀ·B\[k,n\].
     pub const fn tn(m: usize, n: usize, k: usize) -> Self {
         Self { trans_a: true, lda: m, ..Self::nn(m, n, k) }
+    }
+    /// How many columns of row `i` are computed: the first so many.
+    pub fn columns_of(&self, i: usize) -> usize {
+        match self.columns {
+            Columns::Full => self.n,
+            Columns::UpToRow => self.n.min(i + 1),
+        }
+    }
+    /// Terms of row `i`, in their order.
+    pub fn terms_of(&self, i: usize) -> Range<usize> {
+        match self.k_range {
+            KRange::Full => 0..self.k,
+            KRange::UpToRow => 0..self.k.min(i + 1),
+            KRange::FromRow => i.min(self.k)..self.k,
+        }
     }
 }
 

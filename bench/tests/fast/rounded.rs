@@ -51,13 +51,8 @@ fn rounded(x: &[f32]) -> Vec<f32> {
 /// As the reference's, each sum rounded to bf16.
 fn crude(mm: &MatMul, a: &[f32], b: &[f32], start: Start<'_, f32>, residual: Option<&[f32]>, c: &mut [f32]) {
     for i in 0..mm.m {
-        let columns = if mm.columns == Columns::Full { mm.n } else { mm.n.min(i + 1) };
-        let terms = match mm.k_range {
-            KRange::Full => 0..mm.k,
-            KRange::UpToRow => 0..mm.k.min(i + 1),
-            KRange::FromRow => i.min(mm.k)..mm.k,
-        };
-        for j in 0..columns {
+        let terms = mm.terms_of(i);
+        for j in 0..mm.columns_of(i) {
             let at = i * mm.ldc + j;
             let mut sum = match start {
                 Start::Zero => 0.0,

@@ -1,20 +1,12 @@
 //! GEMM: one chain of fused multiply-adds per output element.
 
-use crate::ops::{Columns, KRange, MatMul, Start};
+use crate::ops::{MatMul, Start};
 use crate::real::Real;
 
 pub(super) fn matmul<T: Real>(mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]) {
     for i in 0..mm.m {
-        let columns = match mm.columns {
-            Columns::Full => mm.n,
-            Columns::UpToRow => mm.n.min(i + 1),
-        };
-        let terms = match mm.k_range {
-            KRange::Full => 0..mm.k,
-            KRange::UpToRow => 0..mm.k.min(i + 1),
-            KRange::FromRow => i.min(mm.k)..mm.k,
-        };
-        for j in 0..columns {
+        let terms = mm.terms_of(i);
+        for j in 0..mm.columns_of(i) {
             let at = i * mm.ldc + j;
             let mut acc = match start {
                 Start::Zero => T::ZERO,
