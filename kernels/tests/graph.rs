@@ -240,6 +240,36 @@ fn a_cohort_has_the_bits_of_runs_alone() {
     assert_ne!(cohort.get(together.w, 0), cohort.get(together.w, 1), "runs differ by their seeds");
 }
 
+/// A root lies where an earlier value of another run was: no run may compute that value once the root is there.
+#[test]
+fn a_runs_root_outlives_what_others_compute() {
+    let build = |runs: usize| {
+        let mut g = Graph::new();
+        let x = g.input("x", &[1, 16]);
+        let [wide, one, middle, last] =
+            [[16, 64], [64, 1], [1, 32], [32, 16]].map(|[k, m]| g.param(&format!("{k}x{m}"), &[k, m]));
+        let mut y = x;
+        for w in [wide, one, middle, last] {
+            y = g.linear(y, w, None, None).unwrap();
+        }
+        let params: Vec<TensorId> = g.params().collect();
+        (Arc::new(g.compile(runs, &[("all", &[y])])), params, x, y)
+    };
+    let run = |runs: usize, first: u64| {
+        let (program, params, x, y) = build(runs);
+        let mut session = F64::new(Arc::clone(&program), Reference);
+        for r in 0..runs {
+            for (stream, id) in params.iter().chain([&x]).enumerate() {
+                fill(session.get_mut(*id, r), first + r as u64, stream as u32);
+            }
+        }
+        let all = program.entry("all").unwrap();
+        session.run(all);
+        (0..runs).map(|r| session.output(all, y, r).to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(2, 5), [run(1, 5), run(1, 6)].concat());
+}
+
 #[test]
 fn an_inactive_run_idles() {
     let s = small(2).unwrap();
