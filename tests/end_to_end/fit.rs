@@ -191,6 +191,43 @@ fn the_drawing_holds_each_curve_and_the_law() {
 }
 
 #[test]
+fn a_golden_result_is_a_table() {
+    let lab = Lab::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/exact/scaling.quick.json");
+    let words = [golden.to_str().expect("text"), "--bootstraps", "200", "--counting", "standard", "--format", "json"];
+    let document = fit(&lab, &words).exits(0).json();
+    let fits = document["fits"].as_array().expect("fits");
+    let of = |experiment: &str| {
+        let found = fits.iter().find(|fit| fit["group"]["experiment"] == experiment);
+        number(&found.expect("a fit of each experiment")["exponent"])
+    };
+    // P3, whose exponents `scaling` has at four budgets: the long warm-up makes the law steeper.
+    assert!(of("long") > of("short") && fits.iter().all(|fit| fit["convention"] == "standard"), "{document}");
+}
+
+#[test]
+fn a_sweep_gives_the_laws_of_rate_and_batch() {
+    let lab = Lab::new();
+    let mut text = String::from("params,batch,peak_lr,loss\n");
+    let factors = [0.25, 0.5, 1.0, 2.0, 4.0].into_iter().zip([-2.0, -1.0, 0.0, 1.0, 2.0]);
+    for root in [1e3, 2e3, 4e3, 8e3] {
+        // Of N = root² parameters the best rate is 1/√N, the best batch √N/125.
+        for ((batch, b), (rate, r)) in factors.clone().flat_map(|b| factors.clone().map(move |r| (b, r))) {
+            let loss = 3.0 + 0.1 * b * b + 0.2 * r * r;
+            let _ = writeln!(text, "{},{},{},{loss}", root * root, batch * root / 125.0, rate / root);
+        }
+    }
+    lab.write("sweep.csv", &text);
+    let document = fit(&lab, &["sweep.csv", "--format", "json"]).exits(0).json();
+    let laws = document["laws"].as_array().expect("laws");
+    let exponent = |what: &str| number(&laws.iter().find(|law| law["what"] == what).expect("a law")["exponent"]);
+    near(exponent("peak_lr"), -0.5, 1e-6);
+    near(exponent("batch"), 0.5, 1e-6);
+    lab.write("sweep.csv", "params,batch,peak_lr,loss\n1e6,8,1e-3,3\n");
+    fit(&lab, &["sweep.csv"]).exits(2).says(&["sweep.csv: one rate, one batch and one beta2 were tried"]);
+}
+
+#[test]
 fn a_wrong_table_is_one_line_and_2() {
     let lab = Lab::new();
     let check = |text: &str, words: &[&str], expected: &str| {

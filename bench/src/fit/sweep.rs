@@ -125,6 +125,11 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Sweep, String> {
             Err(why) => LawRow { what, law: None, why: Some(why) },
         });
     let laws: Vec<LawRow> = laws.collect();
+    if laws.is_empty() {
+        return Err(format!(
+            "{file}: one rate, one batch and one beta2 were tried; a law needs several of one of them"
+        ));
+    }
     Ok(Sweep { schema: 1, file: file.into(), laws, sizes: sizes.into_iter().map(row).collect(), warnings })
 }
 
@@ -248,5 +253,6 @@ mod tests {
         let found = parse("t.csv", edge.as_bytes()).unwrap();
         assert!(found.laws[0].why.as_ref().unwrap().starts_with("2 of 3 sizes have an optimum inside"));
         assert!(parse("t.csv", b"params,batch,peak_lr,loss\n1,2,3,nan\n").unwrap_err().contains("no row has a loss"));
+        assert!(parse("t.csv", b"params,batch,peak_lr,loss\n1,2,3,4\n").unwrap_err().contains("one rate, one batch"));
     }
 }
