@@ -32,6 +32,14 @@ impl Scalar {
             _ => self == other,
         }
     }
+    /// A whole or a real number; `None` of flags and text.
+    pub const fn number(&self) -> Option<f64> {
+        match self {
+            Self::Int(x) => Some(*x as f64),
+            Self::Real(x) => Some(*x),
+            Self::Flag(_) | Self::Text(_) => None,
+        }
+    }
 }
 
 /// By hand and not `untagged`, which would lose the place of an error.

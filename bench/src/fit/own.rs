@@ -121,7 +121,7 @@ fn group_of(record: &Record) -> (Group, bool) {
     let batch = recipe.train.int("batch");
     let mut schedule = recipe.schedule.clone();
     if let Some(Scalar::Int(steps)) = schedule.params.0.get("warmup_steps").cloned() {
-        let a_step = batch as f64 * recipe.task.params.0.get("seq").map_or(f64::NAN, number);
+        let a_step = batch as f64 * recipe.task.params.0.get("seq").and_then(Scalar::number).unwrap_or(f64::NAN);
         let params = record.measured.metrics[&size_metric(Convention::Standard)];
         let own = steps as f64 == (params / a_step).ceil();
         let word = if own { "N tokens".to_string() } else { steps.to_string() };
@@ -135,14 +135,6 @@ fn group_of(record: &Record) -> (Group, bool) {
     ];
     let group = words.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
     (group, recipe.schedule.name != "constant")
-}
-
-const fn number(value: &Scalar) -> f64 {
-    match value {
-        Scalar::Int(x) => *x as f64,
-        Scalar::Real(x) => *x,
-        Scalar::Flag(_) | Scalar::Text(_) => f64::NAN,
-    }
 }
 
 /// Every group under every count, or under the one that is asked for.

@@ -97,11 +97,7 @@ fn with_verdict(effect: Option<f64>, verdict: Verdict) -> String {
 
 /// An axis value as a number, after all numbers where it is none.
 fn real(value: &Scalar) -> f64 {
-    match value {
-        Scalar::Int(x) => *x as f64,
-        Scalar::Real(x) => *x,
-        Scalar::Flag(_) | Scalar::Text(_) => f64::INFINITY,
-    }
+    value.number().unwrap_or(f64::INFINITY)
 }
 
 /// `> 0.15`, `< 0.1`, `in (-0.1, 0.1)`.

@@ -57,12 +57,7 @@ fn band(best: &Best) -> String {
 
 /// How many times the band's lower end its upper end is.
 fn factor(best: &Best) -> String {
-    let real = |x: &Scalar| match x {
-        Scalar::Int(x) => Some(*x as f64),
-        Scalar::Real(x) => Some(*x),
-        Scalar::Flag(_) | Scalar::Text(_) => None,
-    };
-    let [low, high] = best.band.each_ref().map(real);
+    let [low, high] = best.band.each_ref().map(Scalar::number);
     let (Some(low), Some(high)) = (low, high) else { return String::new() };
     let least = if best.open.contains(&true) { "≥ " } else { "" };
     format!("{least}{:.1}", high / low)

@@ -13,7 +13,7 @@
 use super::effects::{Effect, Estimate};
 use super::family::{Family, FitMeasure, Fitted, LeftOut};
 use super::judge::FAMILY_ALPHA;
-use super::select::{Axes, by_seed, cells};
+use super::select::{by_seed, cells};
 use super::{Fit, FitLine, FitRow, Optimum, Select, Tier};
 use crate::fits::tuning::{Trial, law, tuned};
 use crate::record::Observation;
@@ -173,7 +173,7 @@ fn trials(
             let kept = runs.iter().filter(|(seed, _)| without != Some((&size.arm, **seed)));
             // A run that diverged has a loss that no rate would be chosen for.
             let losses: Vec<f64> = kept.map(|(_, run)| run.value(&claim.metric).unwrap_or(f64::NAN)).collect();
-            let axis = |path: &str| number(&axes, path).unwrap_or(1.0);
+            let axis = |path: &str| axes.get(path).and_then(Scalar::number).unwrap_or(1.0);
             trials.push(Trial {
                 params: size.params(),
                 rate: axis("schedule.peak_lr"),
@@ -184,14 +184,6 @@ fn trials(
         }
     }
     Ok(trials)
-}
-
-fn number(axes: &Axes, path: &str) -> Option<f64> {
-    match axes.get(path)? {
-        Scalar::Int(x) => Some(*x as f64),
-        Scalar::Real(x) => Some(*x),
-        Scalar::Flag(_) | Scalar::Text(_) => None,
-    }
 }
 
 #[cfg(test)]

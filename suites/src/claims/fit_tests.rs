@@ -3,6 +3,7 @@
 use super::super::judge::tests::{one, seen};
 use super::super::{Counting, EVERY_ARM, Expect, FitMeasure, Kind, Knob, Verdict};
 use super::*;
+use crate::claims::select::Axes;
 use crate::fits::accounting::Convention;
 use crate::fits::synthetic::Truth;
 use crate::stats::assert_close;
@@ -222,7 +223,7 @@ fn the_best_rate_over_the_size() {
     assert_eq!(judged.at.as_deref(), Some("9 of 9 sizes"));
     // Without the upper rates of a size its best one is at an edge, and told.
     data.retain(|run| {
-        run.arm != "w4" || number(&run.axes, "schedule.peak_lr").unwrap() < 3.7 * libm::pow(4480.0, -0.36)
+        run.arm != "w4" || run.axes["schedule.peak_lr"].number().unwrap() < 3.7 * libm::pow(4480.0, -0.36)
     });
     let judged = one(kind(Knob::Rate), Expect::Below(0.0), &data);
     assert_close(judged.effect.unwrap(), -0.36, 1e-6);

@@ -21,12 +21,7 @@ pub(super) struct Side {
 
 /// The order of axis values: numbers by size (`1` is `1.0`), then flags, then text.
 pub(super) fn order(a: &Scalar, b: &Scalar) -> Ordering {
-    let number = |s: &Scalar| match s {
-        Scalar::Int(x) => Some(*x as f64),
-        Scalar::Real(x) => Some(*x),
-        Scalar::Flag(_) | Scalar::Text(_) => None,
-    };
-    match (number(a), number(b)) {
+    match (a.number(), b.number()) {
         (Some(x), Some(y)) => x.total_cmp(&y),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,

@@ -104,15 +104,15 @@ pub(crate) fn settle(
         (Some(flops), most) => {
             rival(&merged.train, "steps", "budget_flops")?;
             let params = params()?;
-            let most = most.as_ref().map_or(f64::INFINITY, |most| real(&most.value) * params);
-            Some((real(&flops.value) / (6.0 * params)).min(most))
+            let most = most.as_ref().and_then(|most| most.value.number()).map_or(f64::INFINITY, |most| most * params);
+            flops.value.number().map(|flops| (flops / (6.0 * params)).min(most))
         }
     };
     let warmup = match &warmup {
         None => None,
         Some(written) => {
             rival(&schedule, "warmup_steps", "warmup_tokens")?;
-            Some(if matches!(written.value, Scalar::Text(_)) { params()? } else { real(&written.value) })
+            Some(written.value.number().map_or_else(params, Ok)?)
         }
     };
     let budget = Budget { tokens, warmup, seq: seq as f64 };
@@ -152,12 +152,4 @@ fn sizes(task: &Spec, place: &Place) -> Result<(i64, i64)> {
             .allowed("a task with vocab and seq")),
     };
     Ok((size("vocab")?, size("seq")?))
-}
-
-const fn real(value: &Scalar) -> f64 {
-    match value {
-        Scalar::Int(x) => *x as f64,
-        Scalar::Real(x) => *x,
-        Scalar::Flag(_) | Scalar::Text(_) => f64::NAN,
-    }
 }
