@@ -32,6 +32,9 @@ pub(super) struct Tile {
     pub(super) a_next: usize,
     pub(super) b: *const f32,
     pub(super) b_term: usize,
+    /// Where the panel is copied to while the one tile takes its terms; null for nowhere. Then there is neither
+    /// head nor tail, and `repeat` is 1.
+    pub(super) copy: *mut f32,
     /// Each step t of the head is one term, of rows `0..=t`.
     pub(super) head: Range<usize>,
     /// Terms of all rows.
@@ -58,18 +61,22 @@ pub(super) struct Tile {
     pub(super) diagonal: isize,
 }
 
+/// Terms ahead of which B's lines are asked for while they are copied.
+const COPIED_AHEAD: usize = 16;
+
 /// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
 /// addresses fit the registers.
 struct Cursor {
     a: [*const f32; MAX_ROWS / 3],
     b: *const f32,
+    copy: *mut f32,
 }
 
 impl Cursor {
     #[inline(always)]
     fn new(tile: &Tile, place: &Place) -> Self {
         let row = |r: usize| place.a.wrapping_add(r * tile.a_row);
-        Self { a: [row(0), row(3), row(6), row(9)], b: place.b }
+        Self { a: [row(0), row(3), row(6), row(9)], b: place.b, copy: tile.copy }
     }
     #[inline(always)]
     fn a(&self, tile: &Tile, r: usize) -> *const f32 {
@@ -78,10 +85,19 @@ impl Cursor {
     #[inline(always)]
     fn advance(&mut self, tile: &Tile) {
         for a in &mut self.a {
-            *a = a.wrapping_add(tile.a_term);
+            *a = in_register(a.wrapping_add(tile.a_term));
         }
-        self.b = self.b.wrapping_add(tile.b_term);
+        self.b = in_register(self.b.wrapping_add(tile.b_term));
     }
+}
+
+/// The pointer, of which the compiler knows nothing any more. Otherwise it keeps a pointer for each row of A,
+/// more than there are registers, and reads most of them back from the stack at each term.
+#[inline(always)]
+fn in_register(mut p: *const f32) -> *const f32 {
+    // SAFETY: no instruction at all.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+    p
 }
 
 /// Runs the body for each index below the bound, written out: an index that is a constant from the start
@@ -104,12 +120,12 @@ macro_rules! unroll {
     };
 }
 
-/// Adds the term at `at` to the accumulators of `rows`, and goes on to the next.
+/// Adds the term at `at` to the accumulators of `rows`, and goes on to the next. With `COPY` its part of B is copied.
 ///
 /// # Safety
-/// A has the rows and B has N vectors there.
+/// A has the rows and B has N vectors there, and so has the copy.
 #[inline(always)]
-unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
+unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
     s: S,
     acc: &mut [[S::F; N]; R],
     rows: Range<usize>,
@@ -120,6 +136,10 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize>(
     unsafe {
         let mut y = [s.splat(0.0); N];
         unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(v * S::WIDTH)); });
+        if COPY {
+            unroll!(vectors v < N => { s.store_at(at.copy.wrapping_add(v * S::WIDTH), y[v]); });
+            at.copy = at.copy.wrapping_add(S::PANEL);
+        }
         unroll!(rows r < R => {
             if rows.start <= r && r < rows.end {
                 let x = s.splat(*at.a(tile, r));
@@ -196,26 +216,38 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
         if !tile.head.is_empty() {
             unroll!(rows step < R => {
                 if tile.head.contains(&step) {
-                    term(s, &mut acc, 0..step + 1, tile, &mut at);
+                    term::<S, R, N, false>(s, &mut acc, 0..step + 1, tile, &mut at);
                 }
             });
         }
         let mut ahead = place.ahead;
         let first = if tile.cold { place.body.min(R) } else { 0 };
         // A row's lines of C are asked for at a time, as a core waits for few lines at once.
-        for row in 0..first {
-            fetch_row::<S, N>(s, tile, place, row);
-            ahead = fetch(s, tile, ahead);
-            term(s, &mut acc, 0..R, tile, &mut at);
-        }
-        for _ in first..place.body {
-            ahead = fetch(s, tile, ahead);
-            term(s, &mut acc, 0..R, tile, &mut at);
+        if tile.copy.is_null() {
+            for row in 0..first {
+                fetch_row::<S, N>(s, tile, place, row);
+                ahead = fetch(s, tile, ahead);
+                term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
+            }
+            for _ in first..place.body {
+                ahead = fetch(s, tile, ahead);
+                term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
+            }
+        } else {
+            for p in 0..place.body {
+                if p < first {
+                    fetch_row::<S, N>(s, tile, place, p);
+                }
+                ahead = fetch(s, tile, ahead);
+                let later = at.b.wrapping_add(COPIED_AHEAD * tile.b_term);
+                unroll!(vectors v < N => { s.fetch(later.wrapping_add(v * S::WIDTH)); });
+                term::<S, R, N, true>(s, &mut acc, 0..R, tile, &mut at);
+            }
         }
         if !tile.tail.is_empty() {
             unroll!(rows step < R => {
                 if tile.tail.contains(&step) {
-                    term(s, &mut acc, step..R, tile, &mut at);
+                    term::<S, R, N, false>(s, &mut acc, step..R, tile, &mut at);
                 }
             });
         }

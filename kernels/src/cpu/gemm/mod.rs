@@ -214,7 +214,7 @@ impl Product {
                 let terms = blocks.part(block);
                 // SAFETY: the caller's.
                 unsafe {
-                    let panels = self.panels(s, &columns, &terms, of_b);
+                    let panels = self.panels(s, &columns, &terms, tiles.parts, of_b);
                     self.block(s, &tiles, columns.clone(), &terms, &panels, of_a);
                 }
             }
@@ -241,8 +241,16 @@ impl Product {
             // SAFETY: the caller's.
             let a = unsafe { RowsOfA::new(s, self, (tiles, first..end), terms, copy) };
             for j in columns.clone().step_by(S::PANEL) {
-                let panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
+                let mut panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
                 let mut t = first;
+                if !panel.copy.is_null() {
+                    if first == 0 {
+                        // SAFETY: the caller's; a panel has its columns in whole vectors.
+                        unsafe { self.tile(s, tiles.part(0), 1, terms, &panel, &a) };
+                        t = 1;
+                    }
+                    panel = Panel { b: panel.copy, b_term: S::PANEL, copy: ptr::null_mut(), ..panel };
+                }
                 while t < end {
                     let rows = tiles.part(t);
                     let all_columns = self.columns == Columns::Full || rows.end >= panel.columns.end;
@@ -256,7 +264,8 @@ impl Product {
     }
 
     /// Copies to `buffer` what must not be read in place: all of a transposed B or of one that many rows
-    /// read, otherwise only a last panel that is not a whole number of vectors.
+    /// read, otherwise only a last panel that is not a whole number of vectors. Where all rows have all terms and
+    /// columns, the first tile copies what the others read.
     ///
     /// # Safety
     /// B is still alive.
@@ -265,30 +274,36 @@ impl Product {
         s: S,
         columns: &Range<usize>,
         terms: &Range<usize>,
+        tiles: usize,
         buffer: &mut [f32],
     ) -> Panels {
-        let packed_from = if self.trans_b || self.m > DIRECT_TILES * S::ROWS || self.m > 64 && rows::collide(self.ldb) {
+        let dense = self.k_range == KRange::Full && self.columns == Columns::Full;
+        let by_first_tile = !self.trans_b && dense && tiles > 1;
+        let many = self.m > DIRECT_TILES * S::ROWS || self.m > 64 && rows::collide(self.ldb);
+        let copied_from = if self.trans_b || many && !by_first_tile {
             columns.start
         } else if (columns.end - columns.start).is_multiple_of(S::WIDTH) {
             columns.end
         } else {
             columns.end - (columns.end - columns.start) % S::PANEL
         };
-        let size = terms.len() * S::PANEL;
-        for (j, panel) in (packed_from..columns.end).step_by(S::PANEL).zip(buffer.chunks_exact_mut(size.max(1))) {
+        let first = columns.start;
+        let panels = Panels { buffer: buffer.as_mut_ptr(), first, copied_from, by_first_tile };
+        for j in (copied_from..columns.end).step_by(S::PANEL) {
             let width = (columns.end - j).min(S::PANEL);
-            // SAFETY: the columns and terms lie inside B; a panel has room for PANEL columns.
+            let to = panels.copy::<S>(terms, j);
+            // SAFETY: the columns and terms lie inside B; the buffer has room for PANEL columns of each panel.
             unsafe {
                 if self.trans_b {
                     let source = self.b.wrapping_add(j * self.ldb + terms.start);
-                    s.pack_transposed(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                    s.pack_transposed(source, self.ldb, terms.len(), width, to);
                 } else {
                     let source = self.b.wrapping_add(terms.start * self.ldb + j);
-                    s.pack_rows(source, self.ldb, terms.len(), width, panel.as_mut_ptr());
+                    s.pack_rows(source, self.ldb, terms.len(), width, to);
                 }
             }
         }
-        Panels { buffer: buffer.as_ptr(), packed_from }
+        panels
     }
 
     /// Computes `repeat` tiles, the first of which has `rows`, over one block of terms. More than one must
@@ -305,7 +320,7 @@ impl Product {
         panel: &Panel,
         rows_of_a: &RowsOfA,
     ) {
-        let Panel { columns, b, b_term } = panel;
+        let Panel { columns, b, b_term, copy } = panel;
         let (i, j) = (rows.start, columns.start);
         let (width, diagonal) = match self.columns {
             Columns::Full => (columns.len(), columns.len() as isize),
@@ -331,6 +346,7 @@ impl Product {
             a_next,
             b: b.wrapping_add((first - block.start) * b_term),
             b_term: *b_term,
+            copy: *copy,
             head,
             body,
             tail,
@@ -375,21 +391,29 @@ impl Split {
 
 /// Where the panels of one block of B are.
 struct Panels {
-    buffer: *const f32,
+    buffer: *mut f32,
+    first: usize,
     /// Columns from here on are in the buffer.
-    packed_from: usize,
+    copied_from: usize,
+    /// The columns before are copied there by the first tile.
+    by_first_tile: bool,
 }
 
 impl Panels {
     /// The panel of `columns`.
     fn at<S: GemmIsa>(&self, product: &Product, terms: &Range<usize>, columns: Range<usize>) -> Panel {
         let j = columns.start;
-        let (b, b_term) = if j < self.packed_from {
-            (product.b.wrapping_add(terms.start * product.ldb + j), product.ldb)
-        } else {
-            (self.buffer.wrapping_add((j - self.packed_from) * terms.len()), S::PANEL)
-        };
-        Panel { columns, b, b_term }
+        let copy = self.copy::<S>(terms, j);
+        if j >= self.copied_from {
+            return Panel { columns, b: copy, b_term: S::PANEL, copy: ptr::null_mut() };
+        }
+        let b = product.b.wrapping_add(terms.start * product.ldb + j);
+        Panel { columns, b, b_term: product.ldb, copy: if self.by_first_tile { copy } else { ptr::null_mut() } }
+    }
+
+    /// Where the panel from column `j` on has its copy.
+    fn copy<S: GemmIsa>(&self, terms: &Range<usize>, j: usize) -> *mut f32 {
+        self.buffer.wrapping_add((j - self.first) / S::PANEL * terms.len() * S::PANEL)
     }
 }
 
@@ -400,6 +424,8 @@ struct Panel {
     b: *const f32,
     /// Distance of the terms.
     b_term: usize,
+    /// Where the first tile copies it to, for the others; null if nobody does.
+    copy: *mut f32,
 }
 
 /// The terms that a tile takes from a block, from term `first` on. See [`Tile`].
