@@ -110,6 +110,32 @@ impl fmt::Display for Simd {
     }
 }
 
+/// Lines that a set of the first-level data cache holds, where the processor tells. No bit depends on it.
+pub(super) fn first_level_ways() -> Option<usize> {
+    static WAYS: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
+    *WAYS.get_or_init(ways_of_first_level)
+}
+
+/// From the leaf of cache parameters: 4, or AMD's with the same layout. Its bits say type (4:0; 1 is data) and level (7:5).
+#[cfg(target_arch = "x86_64")]
+fn ways_of_first_level() -> Option<usize> {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    let last = |first: u32| __cpuid(first).eax;
+    [(0, 4), (0x8000_0000, 0x8000_001D)].into_iter().filter(|(first, leaf)| last(*first) >= *leaf).find_map(
+        |(_, leaf)| {
+            let caches = (0..8).map(|index| __cpuid_count(leaf, index));
+            let found =
+                caches.take_while(|cache| cache.eax & 0x1F != 0).find(|cache| cache.eax & 0xFF == 1 << 5 | 1)?;
+            Some((found.ebx >> 22) as usize + 1)
+        },
+    )
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn ways_of_first_level() -> Option<usize> {
+    None
+}
+
 /// The thread's floating-point control register asks for other results than IEEE's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(

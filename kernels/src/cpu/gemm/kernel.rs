@@ -64,6 +64,10 @@ pub(super) struct Tile {
 /// Terms ahead of which B's lines are asked for while they are copied.
 const COPIED_AHEAD: usize = 16;
 
+/// Terms before a tile's last ones when lines of C are asked for: in time for most of them, and late enough not to
+/// be displaced by a panel and a tile's rows, which fill a first-level cache.
+const C_AHEAD: usize = 24;
+
 /// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
 /// addresses fit the registers.
 struct Cursor {
@@ -222,14 +226,19 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
         }
         let mut ahead = place.ahead;
         let first = if tile.cold { place.body.min(R) } else { 0 };
-        // A row's lines of C are asked for at a time, as a core waits for few lines at once.
         if tile.copy.is_null() {
+            let before = if first > 0 { (place.body - first).saturating_sub(C_AHEAD) } else { 0 };
+            for _ in 0..before {
+                ahead = fetch(s, tile, ahead);
+                term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
+            }
+            // A row's lines at a time, as a core waits for few lines at once.
             for row in 0..first {
                 fetch_row::<S, N>(s, tile, place, row);
                 ahead = fetch(s, tile, ahead);
                 term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
             }
-            for _ in first..place.body {
+            for _ in before + first..place.body {
                 ahead = fetch(s, tile, ahead);
                 term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
             }

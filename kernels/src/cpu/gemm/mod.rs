@@ -204,7 +204,7 @@ impl Product {
     unsafe fn run<S: GemmIsa>(&self, s: S, copies: &mut [f32]) {
         let (of_b, of_a) = copies.split_at_mut(BLOCK_TERMS * BLOCK_COLUMNS);
         const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
-        let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { S::ROWS };
+        let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { self.most_rows::<S>() };
         let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, if self.is_tiled() { TILED_TERMS } else { BLOCK_TERMS });
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
@@ -335,6 +335,7 @@ impl Product {
         }
         let at = i * self.ldc + j;
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
+        let starts_from_c = start == self.c.cast_const();
         let TileOfA { a, a_row, a_term, a_next } = rows_of_a.tile(&rows, first);
         let tile = Tile {
             repeat,
@@ -357,7 +358,7 @@ impl Product {
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
             cold: self.m * self.n > NEAR || self.ldc != self.n,
             ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
-            fetch_c: if is_first { 0 } else { rows.len() * self.ldc },
+            fetch_c: if starts_from_c { rows.len() * self.ldc } else { 0 },
             columns: width,
             diagonal,
         };

@@ -1,10 +1,12 @@
-//! Rows of A: read where they lie, unless their distance makes them collide in a cache; then they are copied
-//! to another distance, or, where A is transposed, tile by tile: a tile's terms one after the other.
+//! Rows of A: read where they lie, unless their distance makes them collide in a cache. Then tiles have fewer rows, or,
+//! where a cache holds few such lines, rows are copied to another distance; where A is transposed, tile by tile: a
+//! tile's terms one after the other.
 
 use std::ops::Range;
 
 use super::isa::{GemmIsa, MAX_ROWS};
 use super::{BLOCK_TERMS, BLOCK_TILES, Product, Split};
+use crate::cpu::detect::first_level_ways;
 use crate::ops::KRange;
 
 /// Elements that a copy's rows lie farther apart than they are long.
@@ -16,6 +18,9 @@ const LEAST_COLUMNS: usize = 64;
 
 /// A transposed A with at least so many rows is copied tile by tile where at least so many columns read it.
 const LEAST_TILED: (usize, usize) = (64, 128);
+
+/// Rows of a tile whose rows collide and are not copied: their lines and a panel's share the places of one set.
+const COLLIDING_ROWS: usize = 8;
 
 /// Whether rows at this distance lie in one set of a first-level cache (4 KiB).
 pub(super) fn collide(stride: usize) -> bool {
@@ -49,6 +54,20 @@ impl Product {
         let (rows, columns) = LEAST_TILED;
         self.a_row == 1 && self.k_range == KRange::Full && self.m >= rows && self.n >= columns
     }
+
+    /// The most rows of a tile that has all columns.
+    pub(super) fn most_rows<S: GemmIsa>(&self) -> usize {
+        if self.a_term == 1 && collide(self.a_row) && fit_beside_a_panel() {
+            S::ROWS.min(COLLIDING_ROWS)
+        } else {
+            S::ROWS
+        }
+    }
+}
+
+/// Whether a set of the first-level cache holds the lines of [`COLLIDING_ROWS`] rows and more.
+fn fit_beside_a_panel() -> bool {
+    first_level_ways().is_some_and(|ways| ways > COLLIDING_ROWS)
 }
 
 impl RowsOfA {
@@ -79,10 +98,10 @@ impl RowsOfA {
             let tiled = Some((terms.start, terms.len()));
             return Self { copied: true, a: copy.as_ptr(), tiled, ..in_place };
         }
-        if !full || product.n < LEAST_COLUMNS || !collide(stride) {
+        let by_row = a_term == 1;
+        if !full || product.n < LEAST_COLUMNS || !collide(stride) || by_row && fit_beside_a_panel() {
             return in_place;
         }
-        let by_row = a_term == 1;
         let (outer, inner) = if by_row { (&group, terms) } else { (terms, &group) };
         let pitch = inner.len() + PAD;
         assert!(outer.len() * pitch <= copy.len(), "a group fits its copy");
