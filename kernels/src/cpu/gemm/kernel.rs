@@ -13,6 +13,17 @@ pub(super) struct Ahead {
     pub(super) next: usize,
 }
 
+/// How A and B lie.
+#[derive(Clone, Copy)]
+pub(super) enum Layout {
+    /// A's terms one after the other, B a panel.
+    Rows,
+    /// A's rows one after the other and no others between, B a panel.
+    Tiled,
+    /// Otherwise.
+    Strided,
+}
+
 /// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
 /// a head that rows join one by one, the terms of all rows, a tail that rows leave one by one.
 ///
@@ -55,6 +66,8 @@ pub(super) struct Tile {
     pub(super) fetch_c: usize,
     /// What is needed later.
     pub(super) ahead: [Ahead; 2],
+    pub(super) fetches: bool,
+    pub(super) layout: Layout,
     /// Columns of the tile.
     pub(super) columns: usize,
     /// Row r has `min(columns, diagonal + r)` columns (none if that is negative).
@@ -154,6 +167,97 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
     at.advance(tile);
 }
 
+/// Terms that are written out one after the other.
+const QUAD: usize = 4;
+
+/// Adds `n` terms to the accumulators of all rows, and asks for a line of each stream with every one.
+///
+/// # Safety
+/// A has the rows and B has N vectors there.
+#[inline(always)]
+unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
+    s: S,
+    acc: &mut [[S::F; N]; R],
+    n: usize,
+    tile: &Tile,
+    at: &mut Cursor,
+    ahead: &mut [*const f32; 2],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let quads = match tile.layout {
+            Layout::Strided => 0,
+            _ => n / QUAD,
+        };
+        match (tile.layout, tile.fetches) {
+            (Layout::Strided, _) => (),
+            (Layout::Rows, true) => {
+                for _ in 0..quads {
+                    quad::<S, R, N, false, true>(s, acc, tile, at, ahead)
+                }
+            }
+            (Layout::Rows, false) => {
+                for _ in 0..quads {
+                    quad::<S, R, N, false, false>(s, acc, tile, at, ahead)
+                }
+            }
+            (Layout::Tiled, true) => {
+                for _ in 0..quads {
+                    quad::<S, R, N, true, true>(s, acc, tile, at, ahead)
+                }
+            }
+            (Layout::Tiled, false) => {
+                for _ in 0..quads {
+                    quad::<S, R, N, true, false>(s, acc, tile, at, ahead)
+                }
+            }
+        }
+        for _ in quads * QUAD..n {
+            *ahead = fetch(s, tile, *ahead);
+            term::<S, R, N, false>(s, acc, 0..R, tile, at);
+        }
+    }
+}
+
+/// Adds [`QUAD`] terms; their addresses are constants beside a few pointers, which are moved once.
+///
+/// # Safety
+/// As for [`terms`]; A and B lie as the layout says.
+#[inline(always)]
+unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILED: bool, const FETCH: bool>(
+    s: S,
+    acc: &mut [[S::F; N]; R],
+    tile: &Tile,
+    at: &mut Cursor,
+    ahead: &mut [*const f32; 2],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        unroll!(vectors q < QUAD => {
+            if FETCH {
+                *ahead = fetch(s, tile, *ahead);
+            }
+            let mut y = [s.splat(0.0); N];
+            unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
+            unroll!(rows r < R => {
+                let x = s.splat(if TILED { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
+                unroll!(vectors v < N => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
+            });
+        });
+    }
+    if TILED {
+        at.a[0] = in_register(at.a[0].wrapping_add(QUAD * R));
+        for i in 1..at.a.len() {
+            at.a[i] = at.a[0].wrapping_add(3 * i);
+        }
+    } else {
+        for a in &mut at.a {
+            *a = in_register(a.wrapping_add(QUAD));
+        }
+    }
+    at.b = in_register(at.b.wrapping_add(QUAD * S::PANEL));
+}
+
 /// Computes tiles of `R` rows and `N` vectors of columns.
 ///
 /// # Safety
@@ -228,20 +332,14 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
         let first = if tile.cold { place.body.min(R) } else { 0 };
         if tile.copy.is_null() {
             let before = if first > 0 { (place.body - first).saturating_sub(C_AHEAD) } else { 0 };
-            for _ in 0..before {
-                ahead = fetch(s, tile, ahead);
-                term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
-            }
+            terms(s, &mut acc, before, tile, &mut at, &mut ahead);
             // A row's lines at a time, as a core waits for few lines at once.
             for row in 0..first {
                 fetch_row::<S, N>(s, tile, place, row);
                 ahead = fetch(s, tile, ahead);
                 term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
             }
-            for _ in before + first..place.body {
-                ahead = fetch(s, tile, ahead);
-                term::<S, R, N, false>(s, &mut acc, 0..R, tile, &mut at);
-            }
+            terms(s, &mut acc, place.body - before - first, tile, &mut at, &mut ahead);
         } else {
             for p in 0..place.body {
                 if p < first {

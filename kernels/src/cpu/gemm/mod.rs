@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::ptr;
 
 use self::isa::GemmIsa;
-use self::kernel::Tile;
+use self::kernel::{Layout, Tile};
 use self::rows::{RowsOfA, TileOfA};
 use super::Simd;
 #[cfg(target_arch = "aarch64")]
@@ -337,6 +337,7 @@ impl Product {
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
         let starts_from_c = start == self.c.cast_const();
         let TileOfA { a, a_row, a_term, a_next } = rows_of_a.tile(&rows, first);
+        let ahead = self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a);
         let tile = Tile {
             repeat,
             later,
@@ -357,7 +358,14 @@ impl Product {
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
             cold: self.m * self.n > NEAR || self.ldc != self.n,
-            ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
+            ahead,
+            fetches: ahead.iter().any(|x| x.step != 0),
+            layout: match (a_row, a_term) {
+                _ if *b_term != S::PANEL => Layout::Strided,
+                (_, 1) => Layout::Rows,
+                (1, term) if term == rows.len() => Layout::Tiled,
+                _ => Layout::Strided,
+            },
             fetch_c: if starts_from_c { rows.len() * self.ldc } else { 0 },
             columns: width,
             diagonal,
