@@ -13,15 +13,15 @@ pub(super) struct Ahead {
     pub(super) next: usize,
 }
 
-/// How A and B lie.
+/// How a tile's operands lie, where that makes addresses of several terms constants.
 #[derive(Clone, Copy)]
 pub(super) enum Layout {
-    /// A's terms one after the other, B a panel.
+    /// B is a panel, and a row of A has its terms one after the other.
     Rows,
-    /// A's rows one after the other and no others between, B a panel.
-    Tiled,
-    /// Otherwise.
-    Strided,
+    /// B is a panel, and A holds the tile's rows alone: those of a term, then those of the next.
+    Tiles,
+    /// Any other way.
+    Other,
 }
 
 /// One tile's work. Terms come in three groups, in increasing order of k, from `a` and `b` on:
@@ -66,7 +66,7 @@ pub(super) struct Tile {
     pub(super) fetch_c: usize,
     /// What is needed later.
     pub(super) ahead: [Ahead; 2],
-    pub(super) fetches: bool,
+    /// How A and B lie.
     pub(super) layout: Layout,
     /// Columns of the tile.
     pub(super) columns: usize,
@@ -167,7 +167,8 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
     at.advance(tile);
 }
 
-/// Terms that are written out one after the other.
+/// Terms that are written out one after the other: a term's own instructions are then little more than its
+/// multiply-adds and what they load, which matters where another thread shares the core.
 const QUAD: usize = 4;
 
 /// Adds `n` terms to the accumulators of all rows, and asks for a line of each stream with every one.
@@ -185,31 +186,14 @@ unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let quads = match tile.layout {
-            Layout::Strided => 0,
-            _ => n / QUAD,
-        };
-        match (tile.layout, tile.fetches) {
-            (Layout::Strided, _) => (),
-            (Layout::Rows, true) => {
-                for _ in 0..quads {
-                    quad::<S, R, N, false, true>(s, acc, tile, at, ahead)
-                }
+        let quads = if let Layout::Other = tile.layout { 0 } else { n / QUAD };
+        if let Layout::Tiles = tile.layout {
+            for _ in 0..quads {
+                quad::<S, R, N, true>(s, acc, tile, at, ahead);
             }
-            (Layout::Rows, false) => {
-                for _ in 0..quads {
-                    quad::<S, R, N, false, false>(s, acc, tile, at, ahead)
-                }
-            }
-            (Layout::Tiled, true) => {
-                for _ in 0..quads {
-                    quad::<S, R, N, true, true>(s, acc, tile, at, ahead)
-                }
-            }
-            (Layout::Tiled, false) => {
-                for _ in 0..quads {
-                    quad::<S, R, N, true, false>(s, acc, tile, at, ahead)
-                }
+        } else {
+            for _ in 0..quads {
+                quad::<S, R, N, false>(s, acc, tile, at, ahead);
             }
         }
         for _ in quads * QUAD..n {
@@ -224,7 +208,7 @@ unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
 /// # Safety
 /// As for [`terms`]; A and B lie as the layout says.
 #[inline(always)]
-unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILED: bool, const FETCH: bool>(
+unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILES: bool>(
     s: S,
     acc: &mut [[S::F; N]; R],
     tile: &Tile,
@@ -234,18 +218,16 @@ unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILED: bool, co
     // SAFETY: the caller's.
     unsafe {
         unroll!(vectors q < QUAD => {
-            if FETCH {
-                *ahead = fetch(s, tile, *ahead);
-            }
+            *ahead = fetch(s, tile, *ahead);
             let mut y = [s.splat(0.0); N];
             unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
             unroll!(rows r < R => {
-                let x = s.splat(if TILED { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
+                let x = s.splat(if TILES { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
                 unroll!(vectors v < N => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             });
         });
     }
-    if TILED {
+    if TILES {
         at.a[0] = in_register(at.a[0].wrapping_add(QUAD * R));
         for i in 1..at.a.len() {
             at.a[i] = at.a[0].wrapping_add(3 * i);

@@ -337,7 +337,6 @@ impl Product {
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
         let starts_from_c = start == self.c.cast_const();
         let TileOfA { a, a_row, a_term, a_next } = rows_of_a.tile(&rows, first);
-        let ahead = self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a);
         let tile = Tile {
             repeat,
             later,
@@ -358,13 +357,12 @@ impl Product {
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
             cold: self.m * self.n > NEAR || self.ldc != self.n,
-            ahead,
-            fetches: ahead.iter().any(|x| x.step != 0),
+            ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
             layout: match (a_row, a_term) {
-                _ if *b_term != S::PANEL => Layout::Strided,
+                _ if *b_term != S::PANEL => Layout::Other,
                 (_, 1) => Layout::Rows,
-                (1, term) if term == rows.len() => Layout::Tiled,
-                _ => Layout::Strided,
+                (1, term) if term == rows.len() => Layout::Tiles,
+                _ => Layout::Other,
             },
             fetch_c: if starts_from_c { rows.len() * self.ldc } else { 0 },
             columns: width,
