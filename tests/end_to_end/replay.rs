@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 27] = [
+const ARMS: [(&str, &str); 29] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -47,6 +47,8 @@ const ARMS: [(&str, &str); 27] = [
     ("muon-tied", "{model: {transformer: {tied: true}}, optimizer: {muon: {scale: match-rms, nesterov: false}}}"),
     ("muon-clipped", "{optimizer: {muon: {weight_decay: 0.1}}, train: {clip: 0.5}}"),
     ("untuned", "{optimizer: {adam: {beta2: 0.5}}, schedule: {linear: {warmup_steps: untuned}}}"),
+    ("swiglu", "{model: {transformer: {activation: swiglu}}}"),
+    ("swiglu-256", "{model: {transformer: {norm: post-ln, activation: swiglu-256}}}"),
     ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
 ];
 
