@@ -1,4 +1,4 @@
-//! What a fit leaves out, told in full or in one line a group.
+//! What fits leave out, told in full or in few lines.
 
 use super::outcome::{Fit, name};
 use preheat_suites::fits::accounting::Convention;
@@ -13,23 +13,32 @@ pub fn each(fits: &[Fit]) -> Vec<String> {
     fits.iter().flat_map(of).collect()
 }
 
-/// One line a group: how many budgets, from where to where, and why.
+/// One line a group: how many budgets, from where to where, and why. Groups that keep none, whose rows say so, share one.
 pub fn summary(fits: &[Fit]) -> Vec<String> {
-    fits.iter().filter_map(group).collect()
+    let (empty, some): (Vec<&Fit>, Vec<&Fit>) = fits.iter().partition(|fit| reasons(fit).count() == fit.budgets.len());
+    let mut lines: Vec<String> = some.into_iter().filter_map(|fit| line(&name(&fit.group), &[fit])).collect();
+    let who = match empty[..] {
+        [fit] => name(&fit.group),
+        _ => format!("{} groups that keep no budget", empty.len()),
+    };
+    lines.extend(line(&who, &empty));
+    lines
 }
 
-fn group(fit: &Fit) -> Option<String> {
+fn line(who: &str, fits: &[&Fit]) -> Option<String> {
     let mut kinds: BTreeMap<String, Vec<(f64, &str)>> = BTreeMap::new();
-    for (flops, why) in reasons(fit) {
+    for (flops, why) in fits.iter().flat_map(|fit| reasons(fit)) {
         kinds.entry(kind(why)).or_default().push((flops, why));
     }
-    let out: usize = kinds.values().map(Vec::len).sum();
     let mut kinds: Vec<Vec<(f64, &str)>> = kinds.into_values().collect();
+    kinds.iter_mut().for_each(|alike| alike.sort_by(|a, b| a.0.total_cmp(&b.0)));
     kinds.sort_by(|a, b| a[0].0.total_cmp(&b[0].0));
-    let head = format!("{}: {out} of {} budgets left out", name(&fit.group), fit.budgets.len());
+    let out: usize = kinds.iter().map(Vec::len).sum();
+    let all: usize = fits.iter().map(|fit| fit.budgets.len()).sum();
+    let head = format!("{who}: {out} of {all} budgets left out");
     match &kinds[..] {
         [] => None,
-        [all] => Some(format!("{head} ({}): {}", place(all), merged(all))),
+        [only] => Some(format!("{head} ({}): {}", place(only), merged(only))),
         _ => {
             let told = kinds.iter().map(|alike| format!("{} ({}): {}", alike.len(), place(alike), merged(alike)));
             Some(format!("{head}: {}", told.collect::<Vec<_>>().join("; ")))
