@@ -22,6 +22,8 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 from common import LARGE, LOSS_MARGIN, SHAPES, SIZES, TINY
@@ -69,6 +71,7 @@ def arguments():
     parser.add_argument("--size", type=int, help="of the square product; 4096, on a CPU 64")
     parser.add_argument("--shape", choices=SHAPES, default="A")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--patience", type=float, default=240.0, help="seconds that a peer may take to answer, once")
     parser.add_argument("--no-doctor", action="store_true", help="do not ask doctor first")
     parser.add_argument("--json", type=Path, help="write all reports there, after each table")
     parser.add_argument("--python", action="append", help="a Python of the peers")
@@ -125,22 +128,30 @@ class Peer:
 
     def __init__(self, args, python, words):
         command = [str(word) for word in [python, *words, f"--device={args.device}", "--turns"]]
+        self.patience = args.patience
+        # A file, which never fills as a pipe does.
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=args.env
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=args.env
         )
 
     def measure(self):
         """The report, or the exit code and a word."""
+        timer = threading.Timer(self.patience, self.process.kill)
+        timer.start()
         try:
             self.process.stdin.write("go\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
         line = self.process.stdout.readline()
+        timer.cancel()
         if line.startswith("{"):
             return json.loads(line)
-        _, errors = self.process.communicate()
-        return self.process.returncode, last_line(errors)
+        code = self.process.wait()
+        self.errors.seek(0)
+        killed = f"no answer within {self.patience:g} s; "
+        return code, (killed if code == -9 else "") + last_line(self.errors.read())
 
     def close(self):
         if self.process.poll() is None:
@@ -289,11 +300,13 @@ def where(args, every):
     all_reports = [(title, name, some[0]) for title, reports in every.items() for name, some in reports.items()]
     versions = {k: v for _, _, report in all_reports for k, v in report.get("versions", {}).items()}
     device = f"{machine['gpu']}; driver {machine['driver']}; nvrtc {machine['nvrtc']}" if "gpu" in machine else machine["cpu"]
+    exact = [] if "gpu" in machine else ["on a CPU ours computes in exact math, whatever a row is called"]
     sizes = {args.shape if args.device == "cuda" else "tiny": args.sizes, "large": args.large}
     return [
         f"{device}; cuBLAS {fast.get('cublas', 'none')}; " + "; ".join(f"{k} {v}" for k, v in sorted(versions.items())),
         f"preheat {machine['commit'][:12]}; {args.rounds} interleaved rounds of {args.seconds:g} s; medians of wall time; up to 16 "
         "steps are given to the device before it is waited for; ours makes its batches in the step, peers hold theirs",
+        *exact,
         *(f"{name}: " + ", ".join(f"{k} {v}" for k, v in zip(SIZES, at)) for name, at in sizes.items()),
         *(f"{title}: {name}: {note}" for title, name, report in all_reports for note in report.get("notes", [])),
     ]

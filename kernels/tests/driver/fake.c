@@ -20,16 +20,16 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
 
 // What the test looks at and sets.
 enum { LAUNCHED, RECORDED, REPLAYED, LIVE, COUNTS };
-static int counts[COUNTS];
+static _Atomic int counts[COUNTS];
 static size_t free_bytes = 1 << 20;
-static int fail_launch = -1, retained, version = 13000;
+static int fail_launch = -1, version = 13000;
+static _Atomic int retained;
 // After a kernel's fault every call says so.
 static Status broken;
 static char context;
 static __thread void *current;
-// The stream that records, and the thread that began it.
-static void *capturing;
-static pthread_t recorder;
+// The stream that this thread records: others go on meanwhile, as by CU_STREAM_CAPTURE_MODE_THREAD_LOCAL.
+static __thread void *capturing;
 
 int fake_count(int which) { return counts[which]; }
 int fake_capturing(void) { return capturing != 0; }
@@ -92,13 +92,17 @@ typedef struct {
 } Copy;
 static Copy queue[4096];
 static size_t queued;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static void later(void *stream, void *to, const void *from, size_t bytes) {
+    pthread_mutex_lock(&turn);
     MUST(queued < sizeof queue / sizeof *queue);
     queue[queued++] = (Copy){stream, to, from, bytes};
+    pthread_mutex_unlock(&turn);
 }
 // Carries out the work of a stream, or of all.
 static void carry_out(void *stream) {
+    pthread_mutex_lock(&turn);
     size_t left = 0;
     for (size_t i = 0; i < queued; i++) {
         Copy copy = queue[i];
@@ -111,6 +115,7 @@ static void carry_out(void *stream) {
         }
     }
     queued = left;
+    pthread_mutex_unlock(&turn);
 }
 
 // For what looks at the device's memory as a kernel does.
@@ -128,12 +133,11 @@ Status cuStreamSynchronize(void *stream) {
 }
 Status cuStreamBeginCapture_v2(void *stream, int mode) {
     ENTERED;
-    // By this thread alone: others go on allocating meanwhile.
     MUST(stream && !capturing && mode == 1);
-    return capturing = stream, recorder = pthread_self(), broken;
+    return capturing = stream, broken;
 }
 Status cuStreamEndCapture(void *stream, void **graph) {
-    MUST(stream && capturing == stream && pthread_equal(recorder, pthread_self()));
+    MUST(stream && capturing == stream); // by the thread that began it
     return capturing = 0, make(graph);
 }
 Status cuGraphInstantiateWithFlags(void **out, void *graph, uint64_t flags) {
@@ -149,7 +153,7 @@ Status cuGraphLaunch(void *graph, void *stream) {
 }
 
 // What a thread must not do while it records.
-#define NOT_RECORDING MUST(!capturing || !pthread_equal(recorder, pthread_self()))
+#define NOT_RECORDING MUST(!capturing)
 
 Status cuMemAlloc_v2(uint64_t *out, size_t bytes) {
     ENTERED;
@@ -174,7 +178,13 @@ Status cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
 }
 Status cuMemFreeHost(void *at) {
     NOT_RECORDING;
-    MUST(!queued || broken); // nobody reads it any more
+    pthread_mutex_lock(&turn);
+    for (size_t i = 0; i < queued; i++) {
+        // Nobody reads it any more.
+        const char *from = queue[i].from, *begin = at;
+        MUST(broken || from < begin || from >= begin + (32 << 20));
+    }
+    pthread_mutex_unlock(&turn);
     return unmake(at);
 }
 Status cuMemGetInfo_v2(size_t *free, size_t *total) {

@@ -257,6 +257,35 @@ fn a_gpu_is_used_from_several_threads() {
 }
 
 #[test]
+fn threads_record_while_others_allocate_and_wait() {
+    let Some((_turn, folders)) = straw("threads_record_while_others_allocate_and_wait") else { return };
+    let before = count(LIVE);
+    fake(0, "fake_free_bytes", 64 << 20);
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    std::thread::scope(|scope| {
+        for of in 1..=3_u8 {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                for round in 0..40_u8 {
+                    let mut exec = GpuExec::new(Arc::clone(gpu), &sources(TWO), true).unwrap();
+                    let (at, mut back) = (exec.alloc(4096).unwrap(), [0; 4096]);
+                    for step in 0..4_u8 {
+                        exec.upload(at, &[of + round + step; 4096]).unwrap();
+                        // SAFETY: straw.
+                        unsafe { exec.replay(0, &[launch("one", 0), launch("two", 0)]) }.unwrap();
+                    }
+                    exec.download(at, &mut back).unwrap();
+                    assert_eq!(back, [of + round + 3; 4096]);
+                }
+            });
+        }
+    });
+    drop(gpu);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(count(LIVE), before);
+}
+
+#[test]
 fn a_grid_beyond_the_device_s_is_refused_with_its_size() {
     let Some((_turn, folders)) = straw("a_grid_beyond_the_device_s_is_refused_with_its_size") else { return };
     let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
