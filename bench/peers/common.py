@@ -25,10 +25,16 @@ SHAPES = {
 }
 # About 110 million parameters, for the GPU.
 LARGE = (12, 768, 12, 256, 16, 16384)
+# To see on a CPU that everything runs.
+TINY = (2, 16, 2, 8, 4, 32)
 # The first loss of any of them is near ln V + 1/8; further away, it is not the same model.
 LOSS_MARGIN = 0.3
 WARM_UP = 3
 LEAST_STEPS = 3
+# Steps whose losses are compared between libraries: the last sees the first batch again, after eight updates. And steps that a
+# device is given before it is waited for, at most.
+EARLY_STEPS = 9
+AHEAD = 16
 LR, BETA1, BETA2, EPS, WEIGHT_DECAY = 3e-4, 0.9, 0.999, 1e-8, 0.01
 LN_EPS = 1e-5
 # MKL asks this whether the processor is Intel's, and takes its AVX2 code where it is not.
@@ -50,7 +56,7 @@ def arguments(description, modes):
 
 
 def gpu_arguments(description, modes):
-    """The words of the GPU's scripts: a shape and a cohort, or the size of a product."""
+    """The words of the GPU's scripts: a shape and a cohort, or the size of a product. `--device cpu` shows that they run."""
     parser = argparse.ArgumentParser(description=description)
     for name in SIZES:
         parser.add_argument(f"--{name}", type=int)
@@ -59,6 +65,8 @@ def gpu_arguments(description, modes):
     parser.add_argument("--mode", choices=modes, default=modes[0])
     parser.add_argument("--math", choices=["f32", "tf32", "bf16"], default="f32", help="of matrix products; sums are f32")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to see that it runs, not how fast")
+    parser.add_argument("--turns", action="store_true", help="measure once for each line of standard input")
     args = parser.parse_args()
     args.placement, args.mkl_avx512 = "pre-ln", False
     if args.mode != "product" and None in (args.layers, args.width, args.heads, args.seq, args.batch, args.vocab):
@@ -94,6 +102,23 @@ def vendor_library():
     return library
 
 
+def seeded_runs(args):
+    """Initial parameters by name, [R, …], and tokens, [8, 2, R, B, T], as numpy arrays. Run r's follow from r alone, so every
+    library and every way of training it starts from the same numbers."""
+    import numpy as np
+
+    params, tokens = [], []
+    for r in range(args.cohort):
+        rng = np.random.default_rng(r + 1)
+
+        def normal(shape, std):
+            return np.float32(std) * rng.standard_normal(shape, np.float32)
+
+        params.append(initial(args, normal, lambda shape, value: np.full(shape, value, np.float32)))
+        tokens.append(rng.integers(args.vocab, size=(8, 2, args.batch, args.seq)))
+    return {name: np.stack([p[name] for p in params]) for name in params[0]}, np.stack(tokens, 2)
+
+
 def initial(args, normal, constant):
     """The parameters by name; `normal(shape, std)` and `constant(shape, value)` make them."""
     c, f = args.width, 4 * args.width
@@ -117,19 +142,19 @@ def initial(args, normal, constant):
 
 
 def logits(args, p, tokens, ops):
-    """The forward pass; `ops` has `layer_norm`, `gelu` and `attention` of one library."""
+    """The forward pass; `ops` has `linear`, `layer_norm`, `gelu` and `attention` of one library."""
 
     def norm(name, x):
         return ops.layer_norm(x, p[f"{name}.gamma"], p[f"{name}.beta"])
 
     def attend(block, x):
-        qkv = x @ p[f"{block}.attn.w_qkv"] + p[f"{block}.attn.b_qkv"]
+        qkv = ops.linear(x, p[f"{block}.attn.w_qkv"], p[f"{block}.attn.b_qkv"])
         mixed = ops.attention(qkv.reshape(*x.shape[:2], 3, args.heads, args.width // args.heads))
-        return mixed.reshape(x.shape) @ p[f"{block}.attn.w_out"] + p[f"{block}.attn.b_out"]
+        return ops.linear(mixed.reshape(x.shape), p[f"{block}.attn.w_out"], p[f"{block}.attn.b_out"])
 
     def feed_forward(block, x):
-        hidden = ops.gelu(x @ p[f"{block}.ffn.w_in"] + p[f"{block}.ffn.b_in"])
-        return hidden @ p[f"{block}.ffn.w_out"] + p[f"{block}.ffn.b_out"]
+        hidden = ops.gelu(ops.linear(x, p[f"{block}.ffn.w_in"], p[f"{block}.ffn.b_in"]))
+        return ops.linear(hidden, p[f"{block}.ffn.w_out"], p[f"{block}.ffn.b_out"])
 
     x = p["tok_emb"][tokens] + p["pos_emb"]
     for block in (f"block.{layer}" for layer in range(args.layers)):
@@ -139,7 +164,7 @@ def logits(args, p, tokens, ops):
         else:
             x = norm(f"{block}.ln1", x + attend(block, x))
             x = norm(f"{block}.ln2", x + feed_forward(block, x))
-    return (norm("final_ln", x) if args.placement == "pre-ln" else x) @ p["head.w"]
+    return ops.linear(norm("final_ln", x) if args.placement == "pre-ln" else x, p["head.w"], None)
 
 
 def measure(args, peer, versions, step):
@@ -154,15 +179,43 @@ def measure(args, peer, versions, step):
         step(WARM_UP + len(walls))
         walls.append(time.perf_counter() - wall)
         cores.append(time.process_time() - core)
+    print(json.dumps(report(args, peer, versions, walls, cores, len(walls), first_loss)))
+
+
+def report(args, peer, versions, walls, cores, steps, first_loss):
     median_s = statistics.median(walls)
-    report = {
+    return {
         "peer": peer,
         "mkl_avx512": args.mkl_avx512,
         "versions": versions,
-        "steps": len(walls),
+        "steps": steps,
         "median_ms": 1e3 * median_s,
         "cpu_ms": 1e3 * statistics.median(cores),
         "tokens_per_s": getattr(args, "cohort", 1) * (args.batch or 0) * (args.seq or 0) / median_s,
         "first_loss": first_loss,
     }
-    print(json.dumps(report))
+
+
+def measure_ahead(args, peer, versions, step, wait, notes=()):
+    """Times `step(index)`, which gives one step to the device and returns its losses there; `wait(losses)` waits until the
+    device is done and returns them as floats. Steps are given in stretches, as ours are, and each ends with a wait.
+    Prints one JSON line, or with --turns one for each line of standard input."""
+    early = [wait(step(index)) for index in range(EARLY_STEPS)]
+    started, index = time.perf_counter(), EARLY_STEPS
+    wait(step(index))
+    # Of a slow step fewer make a stretch: what a wait costs is little then.
+    ahead = max(1, min(AHEAD, int(0.2 / max(time.perf_counter() - started, 1e-9))))
+    index += 1
+    for _ in sys.stdin if args.turns else [None]:
+        walls, cores, begun = [], [], time.perf_counter()
+        while len(walls) < LEAST_STEPS or time.perf_counter() - begun < args.seconds:
+            wall, core = time.perf_counter(), time.process_time()
+            for _ in range(ahead):
+                losses = step(index)
+                index += 1
+            wait(losses)
+            walls.append((time.perf_counter() - wall) / ahead)
+            cores.append((time.process_time() - core) / ahead)
+        done = report(args, peer, versions, walls, cores, ahead * len(walls), early[0][0] if early[0] else None)
+        done |= {"early_losses": early, "ahead": ahead, "notes": sorted(set(notes))}
+        print(json.dumps(done), flush=True)

@@ -10,11 +10,14 @@ from functools import partial  # noqa: E402
 
 try:
     import jax
+    import jax.numpy as jnp
     import jax_model
     import numpy as np
 except ImportError as why:
     common.absent(f"jax: {why}")
-if jax.default_backend() != "gpu":
+if ARGS.device == "cpu":
+    jax.config.update("jax_platforms", "cpu")
+elif jax.default_backend() != "gpu":
     common.absent("jax: sees no GPU")
 
 jax.config.update("jax_default_matmul_precision", {"f32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[ARGS.math])
@@ -27,4 +30,23 @@ def train(params, first, second, step, inputs, targets):
     return *jax_model.updated(params, first, second, step, grads), losses
 
 
-jax_model.measure(ARGS, "jax jit", np.random.default_rng(1), train, runs=(ARGS.cohort,))
+def main():
+    params, tokens = common.seeded_runs(ARGS)
+    params = jax.tree.map(jnp.asarray, params)
+    state = [params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params)]
+    batches = [(jnp.asarray(pair[0], jnp.int32), jnp.asarray(pair[1], jnp.int32)) for pair in tokens]
+
+    def step(index):
+        inputs, targets = batches[index % len(batches)]
+        *state[:], losses = train(*state, jnp.float32(index + 1), inputs, targets)
+        return losses
+
+    def wait(losses):
+        # The parameters are the last that a step computes.
+        jax.block_until_ready(state)
+        return np.asarray(losses).tolist()
+
+    common.measure_ahead(ARGS, "jax jit", {"jax": jax.__version__}, step, wait)
+
+
+main()

@@ -6,6 +6,10 @@ import torch.nn.functional as F
 
 class Ops:
     @staticmethod
+    def linear(x, w, b):
+        return x @ w if b is None else x @ w + b
+
+    @staticmethod
     def layer_norm(x, gamma, beta):
         return F.layer_norm(x, x.shape[-1:], gamma, beta, common.LN_EPS)
 
@@ -20,6 +24,6 @@ class Ops:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
-def loss_of(args, params, inputs, targets):
-    scores = common.logits(args, params, inputs, Ops)
+def loss_of(args, params, inputs, targets, ops=Ops):
+    scores = common.logits(args, params, inputs, ops)
     return F.cross_entropy(scores.view(-1, args.vocab), targets.flatten())

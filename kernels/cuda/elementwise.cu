@@ -106,6 +106,21 @@ extern "C" __global__ void __launch_bounds__(256) gelu_tanh_backward(Pointwise k
     of(k.out, run)[i] = mul(of(k.b, run)[i], fused(mul(x, slope), fused(-gate, gate, gate), gate));
 }
 
+extern "C" __global__ void __launch_bounds__(256) silu_forward(Pointwise k) {
+    u32 run, i;
+    if (!has_element(k.active, k.count, run, i)) return;
+    float x = of(k.a, run)[i];
+    of(k.out, run)[i] = quotient(x, add(1.0f, exp_of(-x)));
+}
+
+extern "C" __global__ void __launch_bounds__(256) silu_backward(Pointwise k) {
+    u32 run, i;
+    if (!has_element(k.active, k.count, run, i)) return;
+    float x = of(k.a, run)[i];
+    float gate = quotient(1.0f, add(1.0f, exp_of(-x)));
+    of(k.out, run)[i] = mul(of(k.b, run)[i], fused(x, fused(-gate, gate, gate), gate));
+}
+
 extern "C" __global__ void __launch_bounds__(256) gelu_erf_forward(Pointwise k) {
     u32 run, i;
     if (!has_element(k.active, k.count, run, i)) return;

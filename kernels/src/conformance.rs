@@ -44,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         case((3, 17, 1, 32), 131, Activation::Tanh, true, 0.1),
         case((2, 5, 2, 3), 7, Activation::GeluTanh, false, 1e-39),
         case((2, 5, 2, 3), 7, Activation::GeluErf, true, 1e12),
+        case((2, 7, 1, 5), 13, Activation::Silu, false, 0.5),
     ]
 }
 

@@ -106,6 +106,13 @@ pub enum Activation {
     GeluErf,
     /// tanh x.
     Tanh,
+    /// x/(1 + e^−x), the gate of SwiGLU (Shazeer 2020).
+    Silu,
+}
+
+impl Activation {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Relu, Self::GeluTanh, Self::GeluErf, Self::Tanh, Self::Silu];
 }
 
 /// Multi-head attention on packed projections.

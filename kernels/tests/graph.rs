@@ -129,7 +129,7 @@ fn attention_causal_and_full() {
 
 #[test]
 fn every_activation() {
-    for f in [Activation::Relu, Activation::GeluTanh, Activation::GeluErf, Activation::Tanh] {
+    for f in Activation::ALL {
         let mut c = Case::new();
         let x = c.input(&[3, 11]);
         let y = c.graph.activation(f, x);

@@ -69,6 +69,8 @@ fn variants() -> Vec<Vec<(&'static str, Scalar)>> {
         with(&[("activation", text("gelu-erf")), ("positions", text("sinusoidal")), ("attention", text("full"))]),
         with(&[("norm", text("post-ln")), ("positions", text("none")), ("out_projection", Scalar::Flag(false))]),
         with(&[("activation", text("gelu-tanh")), ("dropout", Scalar::Real(0.2))]),
+        with(&[("activation", text("swiglu"))]),
+        with(&[("norm", text("post-ln")), ("activation", text("swiglu-256")), ("dropout", Scalar::Real(0.2))]),
     ]
 }
 

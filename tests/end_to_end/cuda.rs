@@ -31,6 +31,8 @@ const ONE: (&str, &str) = ("cuDeviceGetCount", "int cuDeviceGetCount(int* n) { *
 fn on_cuda(lab: &Lab, more: &[&str]) -> Said {
     let mut command = lab.bench_command("store", &[&["--device", "cuda"], more].concat());
     command.env("PREHEAT_CUDA", lab.path("straw"));
+    // No Python's packages.
+    command.env("PATH", "/usr/bin:/bin").env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
     said(command)
 }
 

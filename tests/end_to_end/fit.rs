@@ -206,6 +206,33 @@ fn a_golden_result_is_a_table() {
 }
 
 #[test]
+fn what_a_golden_result_leaves_out_is_a_line_a_group_that_keeps_some() {
+    let lab = Lab::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/exact/scaling.quick.json");
+    let words = [golden.to_str().expect("text"), "--bootstraps", "200", "--format", "json"];
+    let (brief, full) = (fit(&lab, &words), fit(&lab, &[&words[..], &["--verbose"]].concat()));
+    let (document, lines) = (brief.exits(0).json(), |said: &Said| said.stderr.lines().count());
+    assert_eq!(document, full.exits(0).json(), "JSON has all of it in any case");
+    let fits = document["fits"].as_array().expect("fits");
+    let budgets = |fit: &Value| fit["budgets"].as_array().expect("budgets").clone();
+    let left = |fit: &Value| budgets(fit).iter().filter(|budget| budget["left_out"].is_string()).count();
+    let out: usize = fits.iter().map(left).sum();
+    let some = fits.iter().filter(|fit| left(fit) > 0 && left(fit) < budgets(fit).len()).count();
+    let none = fits.iter().filter(|fit| left(fit) == budgets(fit).len()).count();
+    // The count without the head has no law where the standard one has: a line for each such group.
+    let recounted = |fit: &&Value| fit["exponent"].is_null() && fit["recounted"].is_number();
+    let headless = fits.iter().filter(recounted).collect::<Vec<_>>();
+    assert!(!headless.is_empty() && headless.iter().all(|fit| fit["convention"] == "kaplan"), "{document}");
+    assert_eq!(lines(&full), out + headless.len());
+    // Groups that keep no budget share a line, and one says how to see all.
+    assert_eq!(lines(&brief), some + 1 + headless.len() + 1, "{}", brief.stderr);
+    brief
+        .says(&[&format!("{none} groups that keep no budget: ")])
+        .says(&["kaplan long", "no law of its own: the head is"])
+        .says(&["--verbose names each budget"]);
+}
+
+#[test]
 fn a_sweep_gives_the_laws_of_rate_and_batch() {
     let lab = Lab::new();
     let mut text = String::from("params,batch,peak_lr,loss\n");

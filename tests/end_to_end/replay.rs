@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 27] = [
+const ARMS: [(&str, &str); 29] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -47,7 +47,21 @@ const ARMS: [(&str, &str); 27] = [
     ("muon-tied", "{model: {transformer: {tied: true}}, optimizer: {muon: {scale: match-rms, nesterov: false}}}"),
     ("muon-clipped", "{optimizer: {muon: {weight_decay: 0.1}}, train: {clip: 0.5}}"),
     ("untuned", "{optimizer: {adam: {beta2: 0.5}}, schedule: {linear: {warmup_steps: untuned}}}"),
+    ("swiglu", "{model: {transformer: {activation: swiglu}}}"),
+    ("swiglu-256", "{model: {transformer: {norm: post-ln, activation: swiglu-256}}}"),
     ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
+];
+
+/// Optimizers of runs that go on with the state of a run of the same name before.
+const KEPT: [(&str, &str); 8] = [
+    ("radam", "{radam: {variant: code}}"),
+    ("gi-adam", "{gi-adam: {beta2: 0.9}}"),
+    ("lion", "{lion: {}}"),
+    ("lamb", "{lamb: {}}"),
+    ("novograd", "{novograd: {weight_decay: 0.01}}"),
+    ("adafactor", "{adafactor: {}}"),
+    ("adafactor-absolute", "{adafactor: {relative_step: false}}"),
+    ("muon", "{muon: {}}"),
 ];
 
 fn suite() -> String {
@@ -67,8 +81,17 @@ experiments:
     arms:
 ";
     let arms: String = ARMS.iter().map(|(name, differs)| format!("      {name}: {differs}\n")).collect();
+    let kept: String = KEPT
+        .iter()
+        .map(|(name, optimizer)| {
+            let from = format!("{{experiment: first, arm: before-{name}, optimizer_state: kept}}");
+            format!("      kept-{name}: {{optimizer: {optimizer}, start: {{from: {from}}}}}\n")
+        })
+        .collect();
+    let before: String =
+        KEPT.iter().map(|(name, optimizer)| format!("      before-{name}: {{optimizer: {optimizer}}}\n")).collect();
     let tail = "    seeds: {first: 1, count: 1}\n    tiers: {smoke: {}}\n";
-    format!("{head}{arms}{tail}{FIRST}{tail}")
+    format!("{head}{arms}{kept}{tail}{FIRST}{before}{tail}")
 }
 
 /// What runs that keep an optimizer's state go on from.
@@ -114,10 +137,13 @@ fn pytorch_computes_the_same() {
     // The text's bytes, two a token: all below 2^15.
     export("plain", "ids", &["--task", "tokens=book.txt,format=nanogpt,vocab=32768,seq=7"]);
     let (dropout, known) = names.split_last().expect("arms");
+    let kept = KEPT.map(|(name, _)| format!("kept-{name}"));
+    kept.iter().for_each(|name| export(name, name, &[]));
 
-    let same = replay(&[known, &["book", "ids"]].concat());
+    let kept = kept.each_ref().map(String::as_str);
+    let same = replay(&[known, &kept, &["book", "ids"]].concat());
     same.exits(0);
-    assert_eq!(same.stdout.matches("gradients, step 1").count(), known.len() + 2, "{same:#?}");
+    assert_eq!(same.stdout.matches("gradients, step 1").count(), known.len() + kept.len() + 2, "{same:#?}");
 
     // A loss that is a little off is found, and so is what cannot be replayed.
     let expected = lab.read("plain/expected.json");

@@ -39,6 +39,7 @@ MODELS = {
     "post_ln_gelu_smoothed": {"norm": "post-ln", "activation": "gelu-tanh", "label_smoothing": 0.1, "seed": 2},
     "pre_ln_gelu": {"norm": "pre-ln", "activation": "gelu-tanh", "label_smoothing": 0.0, "seed": 3},
     "pre_ln_relu_smoothed": {"norm": "pre-ln", "activation": "relu", "label_smoothing": 0.1, "seed": 4},
+    "pre_ln_swiglu": {"norm": "pre-ln", "activation": "swiglu", "ffn_width": 64, "label_smoothing": 0.0, "seed": 7},
 }
 UPDATES = {
     "elements": 97,
@@ -59,7 +60,8 @@ def warmup_then_constant(step, peak_lr, warmup_steps):
 
 def initial_parameters(spec, rng):
     """Float32 tensors by name. No bias is zero and no gain is one, so that every path has a gradient."""
-    c, f, v, t = SHAPE["width"], SHAPE["ffn_width"], SHAPE["vocab"], SHAPE["seq"]
+    c, v, t = SHAPE["width"], SHAPE["vocab"], SHAPE["seq"]
+    f, gated = spec.get("ffn_width", SHAPE["ffn_width"]), spec["activation"] == "swiglu"
 
     def normal(std, *shape, mean=0.0):
         return (mean + std * rng.standard_normal(shape)).astype(np.float32)
@@ -72,11 +74,13 @@ def initial_parameters(spec, rng):
         for name, fan_in, fan_out in (
             ("attn.{}_qkv", c, 3 * c),
             ("attn.{}_out", c, c),
+            *([("ffn.{}_gate", c, f)] if gated else []),
             ("ffn.{}_in", c, f),
             ("ffn.{}_out", f, c),
         ):
             params[f"block.{layer}." + name.format("w")] = normal(fan_in**-0.5, fan_in, fan_out)
-            params[f"block.{layer}." + name.format("b")] = normal(0.05, fan_out)
+            if not (gated and name.startswith("ffn")):
+                params[f"block.{layer}." + name.format("b")] = normal(0.05, fan_out)
     if spec["norm"] == "pre-ln":
         params["final_ln.gamma"] = normal(0.1, c, mean=1.0)
         params["final_ln.beta"] = normal(0.1, c)

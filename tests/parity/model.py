@@ -18,7 +18,7 @@ class Transformer:
     layers: int
     heads: int
     norm: str  # pre-ln or post-ln
-    activation: str  # relu, gelu-tanh or gelu-erf
+    activation: str  # relu, gelu-tanh, gelu-erf, or swiglu with or without -256
     positions: str = "learned"  # or sinusoidal or none
     tied: bool = False
     causal: bool = True
@@ -58,6 +58,9 @@ class Transformer:
         return heads @ p[f"{block}.attn.w_out"] + p[f"{block}.attn.b_out"]
 
     def ffn(self, x, p, block):
+        if self.activation.startswith("swiglu"):
+            gate = torch.nn.functional.silu(x @ p[f"{block}.ffn.w_gate"])
+            return (gate * (x @ p[f"{block}.ffn.w_in"])) @ p[f"{block}.ffn.w_out"]
         x = x @ p[f"{block}.ffn.w_in"] + p[f"{block}.ffn.b_in"]
         if self.activation == "relu":
             x = torch.relu(x)

@@ -268,3 +268,49 @@ def optimizer(name, c, params, hidden):
         matrices = Formula([x for k, x in params.items() if k in hidden], muon(c))
         return Both(matrices, optimizer("adamw", fallback, others, ()), c["adam_lr_ratio"])
     return Formula(tensors, FORMULAS[name](c))
+
+
+# Where an export keeps each state, by the optimizer's own name of it: `0.NAME` of an elementwise step, `m of NAME` of one that
+# goes tensor by tensor.
+STATES = {
+    "momentum_buffer": ("0.{}",),
+    "exp_avg": ("0.{}", "m of {}"),
+    "exp_avg_sq": ("1.{}", "v of {}"),
+    "row_var": ("row means of {}",),
+    "col_var": ("column means of {}",),
+    "variance": ("v of {}",),
+    "m": ("0.{}", "m of {}"),
+    "v": ("1.{}", "v of {}"),
+    "rows": ("row means of {}",),
+    "columns": ("column means of {}",),
+    "b": ("velocity of {}",),
+}
+OWN = {
+    torch.optim.SGD: ("momentum_buffer",),
+    torch.optim.Adafactor: ("row_var", "col_var", "variance"),
+    Formula: ("m", "v", "rows", "columns", "b"),
+}
+
+
+def take_state(optimizer, params, exported, count):
+    """Gives `optimizer` the exported states after `count` steps. Returns the names of those that were taken."""
+    if isinstance(optimizer, Both):
+        return take_state(optimizer.first, params, exported, count) | take_state(optimizer.second, params, exported, count)
+    keys, taken = OWN.get(type(optimizer), ("exp_avg", "exp_avg_sq")), set()
+    formula = isinstance(optimizer, Formula)
+    names = {id(x): name for name, x in params.items()}
+    for i, x in enumerate(optimizer.params if formula else optimizer.param_groups[0]["params"]):
+        state = {}
+        for key in keys:
+            for place in (form.format(names[id(x)]) for form in STATES[key]):
+                if place in exported:
+                    state[key] = exported[place].to(x.dtype, copy=True)
+                    taken.add(place)
+        if formula:
+            optimizer.states[i] = state
+        else:
+            step = {} if isinstance(optimizer, torch.optim.SGD) else {"step": torch.tensor(float(count))}
+            optimizer.state[x] = step | state
+    if formula:
+        optimizer.t = count
+    return taken

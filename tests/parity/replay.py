@@ -124,14 +124,11 @@ def optimizer_of(export, params):
 
 def take_state(export, optimizer, params):
     """The state of the run that this one goes on from, and its count of steps."""
-    names = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq")}
-    kind, _ = export.section("optimizer")
-    if export.optimizer and kind not in names:
-        raise Unfit(f"the state of optimizer {kind} is not replayed; that of {', '.join(names)} is")
-    for name, x in params.items() if export.optimizer else ():
-        state = {key: export.optimizer[f"{i}.{name}"].to(x.dtype, copy=True) for i, key in enumerate(names[kind])}
-        count = {} if kind == "sgd" else {"step": torch.tensor(float(export.recipe["optimizer_steps"]))}
-        optimizer.state[x] = count | state
+    if export.optimizer:
+        taken = optimizers.take_state(optimizer, params, export.optimizer, export.recipe["optimizer_steps"])
+        left = sorted(export.optimizer.keys() - taken)
+        if left:
+            raise Unfit(f"states of the optimizer that are not replayed: {', '.join(left)}")
 
 
 def schedule_of(export):

@@ -1,6 +1,6 @@
 //! `preheat accept`.
 
-use crate::cli::AcceptArgs;
+use crate::cli::{AcceptArgs, DeviceArg};
 use crate::exit::{Exit, Failure};
 use crate::golden::{self, Golden, compare};
 use crate::lab::device::Chosen;
@@ -14,7 +14,7 @@ use crate::results::SuiteResult;
 /// A wrong command or definition, an unusable store, a golden that cannot be written.
 pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
     let cpu = device::cpu()?;
-    let session = Session::new(args.suite.options(), Chosen::Cpu(cpu), None);
+    let session = Session::new(args.suite.options(DeviceArg::Cpu), Chosen::Cpu(cpu), None);
     let suites = load::suites(&session)?;
     let done = session.carry(&suites, true)?;
     if done.interrupted {

@@ -82,8 +82,12 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let math = args.math.unwrap_or(MathArg::of(args.device));
     let device = device::choose(args.device, math, &args.suite.store)?;
-    let options =
-        Options { filter: args.filter.clone(), seeds: args.seeds, task: args.task.clone(), ..args.suite.options() };
+    let options = Options {
+        filter: args.filter.clone(),
+        seeds: args.seeds,
+        task: args.task.clone(),
+        ..args.suite.options(args.device)
+    };
     let session = Session::new(options, device, args.cohort.map(usize::from));
     let suites = load::suites(&session)?;
     if args.list {

@@ -59,6 +59,9 @@ pub struct FitArgs {
     /// Draw the curves, their optima and the laws into this file.
     #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
+    /// Name each budget that is left out, where otherwise a line is a group's. `--format json` always has them all.
+    #[arg(long)]
+    pub verbose: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
@@ -122,9 +125,7 @@ pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
         parametric: args.parametric.then_some(args.bootstraps.min(PARAMETRIC_DRAWS)),
     };
     let found = outcome(&file, &table, &asked);
-    for warning in &found.warnings {
-        eprintln!("preheat: {warning}");
-    }
+    warn(&found, args.verbose);
     if let Some(why) = no_law(&found) {
         return Err(Failure::usage(format!("{file}: no group has a law: {why}")));
     }
@@ -190,6 +191,16 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(wrong(&format!("has {} bytes; allowed: at most {MOST_BYTES}", about.len())));
     }
     std::fs::read(path).map_err(|e| wrong(&e))
+}
+
+fn warn(found: &Outcome, verbose: bool) {
+    let lines = if verbose { &found.warnings } else { &found.brief };
+    for line in lines {
+        eprintln!("preheat: {line}");
+    }
+    if lines.len() < found.warnings.len() {
+        eprintln!("preheat: --verbose names each budget that is left out");
+    }
 }
 
 /// Why there is nothing to tell, where no group has a law of any kind.

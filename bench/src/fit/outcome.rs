@@ -1,8 +1,10 @@
 //! A table's fits: which procedure and noise each group takes, and everything that is told of them.
 
-use super::table::{Rows, Table};
+use super::left_out;
+use super::table::{COUNTING, Rows, Table};
 use preheat_kernels::rng::Stream;
 use preheat_suites::fits::accounting::Convention;
+use preheat_suites::fits::convert;
 use preheat_suites::fits::curve::Point;
 use preheat_suites::fits::hyper::{Hyper, hyper};
 use preheat_suites::fits::isoflop::{self, Budget, IsoFlop, Laws, Options, Procedure};
@@ -10,6 +12,7 @@ use preheat_suites::fits::law::Law;
 use preheat_suites::fits::noise::{Noise, Reading};
 use preheat_suites::fits::parametric::{self, Parametric};
 use preheat_suites::fits::published::{ArmRow, ClaimRow, Fitted, Group, Paper, papers};
+use preheat_suites::fits::reading::Reading as Between;
 use preheat_suites::fits::seed_of;
 use serde::Serialize;
 
@@ -53,8 +56,11 @@ pub struct Outcome {
     pub claims: Vec<ClaimRow>,
     /// The paper that `arms` and `claims` speak of.
     pub paper: Option<&'static str>,
-    /// What a reader must know about rows and budgets.
+    /// What a reader must know about rows and budgets, one line each.
     pub warnings: Vec<String>,
+    /// The same with one line for the budgets of a group.
+    #[serde(skip)]
+    pub brief: Vec<String>,
 }
 
 /// One group's fit. Numbers are null where there is no law.
@@ -94,6 +100,14 @@ pub struct Fit {
     pub parametric: Option<Parametric>,
     /// Why there is none.
     pub parametric_why: Option<String>,
+    /// Exponent of the standard count's optima, the same models and tokens counted this way; null where the table does
+    /// not say a size's other counts.
+    pub recounted: Option<f64>,
+    /// What this count leaves away of the smallest and of the largest size.
+    #[serde(skip)]
+    pub(super) head_share: Option<[f64; 2]>,
+    #[serde(skip)]
+    pub(super) found: Vec<Budget>,
     #[serde(skip)]
     pub(super) points: Vec<Point>,
     #[serde(skip)]
@@ -185,20 +199,15 @@ pub struct BudgetRow {
 pub fn outcome(file: &str, table: &Table, asked: &Asked) -> Outcome {
     let paper = papers().into_iter().find(|paper| table.groups.iter().any(|rows| paper.arm(&rows.group).is_some()));
     let (procedure, because) = choose(paper, asked);
-    let mut warnings = table.warnings.clone();
     // A thread a group: groups share nothing, and their order is the table's.
-    let fits: Vec<Fit> = std::thread::scope(|scope| {
+    let mut fits: Vec<Fit> = std::thread::scope(|scope| {
         let one = |rows| scope.spawn(move || fit(rows, procedure, paper, asked));
         let running: Vec<_> = table.groups.iter().map(one).collect();
         running.into_iter().map(|fit| fit.join().expect("a fit ends")).collect()
     });
-    for fit in &fits {
-        for budget in &fit.budgets {
-            if let Some(why) = &budget.left_out {
-                warnings.push(format!("{}: budget {:e}: {why}; left out", name(&fit.group), budget.flops));
-            }
-        }
-    }
+    recount(&mut fits, &table.groups);
+    let brief = [table.warnings.clone(), left_out::summary(&fits), left_out::headless(&fits)].concat();
+    let warnings = [table.warnings.clone(), left_out::each(&fits), left_out::headless(&fits)].concat();
     let options = |fit: &Fit| options(&fit.group, procedure, paper, asked);
     let fitted: Vec<Fitted<'_>> = fits
         .iter()
@@ -218,7 +227,31 @@ pub fn outcome(file: &str, table: &Table, asked: &Asked) -> Outcome {
         paper: judged.map(|paper| paper.title.as_str()),
         fits,
         warnings,
+        brief,
     }
+}
+
+/// Counts the optima of the standard count anew for the groups of the same runs under other counts.
+fn recount(fits: &mut [Fit], groups: &[Rows]) {
+    let runs =
+        |group: &Group| group.iter().filter(|(key, _)| *key != COUNTING).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    for at in 0..fits.len() {
+        let standard = |fit: &&Fit| {
+            fit.convention == Convention::Standard.name()
+                && runs(&fit.group) == runs(&fits[at].group)
+                && fit.laws.is_some()
+        };
+        let Some(standard) = fits.iter().find(standard) else { continue };
+        let sizes = Between::over(groups[at].sizes.iter().copied());
+        let recounted = sizes.and_then(|sizes| convert::exponent(&standard.found, |n| sizes.at(n)));
+        fits[at].recounted = recounted;
+    }
+}
+
+/// What a count leaves away of the smallest and of the largest size, as shares of the standard count.
+fn head_share(rows: &Rows) -> Option<[f64; 2]> {
+    let (first, last) = rows.sizes.first().zip(rows.sizes.last())?;
+    Some([first, last].map(|[standard, own]| 1.0 - own / standard))
 }
 
 /// A group in one line.
@@ -284,7 +317,10 @@ fn fit(rows: &Rows, procedure: Procedure, paper: Option<&Paper>, asked: &Asked) 
         tokens_per_param: laws.as_ref().ok().map(|laws| laws.tokens_per_param),
         other_noise,
         predictions: laws.as_ref().map(|laws| predictions(laws, rows.convention, &asked.predict)).unwrap_or_default(),
-        budgets: budgets.into_iter().map(row).collect(),
+        budgets: budgets.iter().cloned().map(row).collect(),
+        recounted: None,
+        head_share: head_share(rows),
+        found: budgets,
         parametric_why: parametric.as_ref().and_then(|found| found.as_ref().err().cloned()),
         parametric: parametric.and_then(Result::ok),
         points: rows.points.clone(),

@@ -153,13 +153,23 @@ fn table(file: &str, groups: Groups, others: usize, words: &Words) -> Result<Tab
             }
             let mut group = group.clone();
             group.insert(COUNTING.into(), convention.name().into());
-            all.push(Rows { group, convention, points });
+            all.push(Rows { group, convention, points, sizes: counted(&sizes, convention) });
         }
     }
     if all.is_empty() {
         return Err(format!("{file}: no runs with the probe isoflop at three sizes"));
     }
     Ok(Table { groups: all, warnings })
+}
+
+/// Sizes under the standard count and another one, rising.
+fn counted(sizes: &[Size], convention: Convention) -> Vec<[f64; 2]> {
+    let both =
+        |size: &Size| Some([size.mean(&size_metric(Convention::Standard))?, size.mean(&size_metric(convention))?]);
+    let mut all: Vec<[f64; 2]> = sizes.iter().filter_map(both).collect();
+    all.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    all.dedup();
+    all
 }
 
 /// Points at budgets that halve from the largest one down, as far as three sizes reach.

@@ -23,6 +23,8 @@ pub struct Rows {
     pub convention: Convention,
     /// One a usable row, in the table's order.
     pub points: Vec<Point>,
+    /// Sizes under the standard count and under this one, rising, where both are known.
+    pub sizes: Vec<[f64; 2]>,
 }
 
 /// A table that was read.
@@ -74,7 +76,7 @@ pub fn parse(file: &str, bytes: &[u8], words: &Words) -> Result<Table, String> {
         let place = match groups.iter().position(|(rows, _)| rows.group == group && rows.convention == convention) {
             Some(place) => place,
             None => {
-                groups.push((Rows { group, convention, points: Vec::new() }, BTreeMap::new()));
+                groups.push((Rows { group, convention, points: Vec::new(), sizes: Vec::new() }, BTreeMap::new()));
                 groups.len() - 1
             }
         };

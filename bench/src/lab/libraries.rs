@@ -17,14 +17,23 @@ pub fn folders() -> Vec<PathBuf> {
     for toolkit in toolkits.chain(installed) {
         all.extend(["lib64", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"].map(|lib| toolkit.join(lib)));
     }
-    for environment in ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(named) {
-        for python in children(&Path::new(&environment).join("lib")) {
-            all.extend(children(&python.join("site-packages/nvidia")).into_iter().map(|package| package.join("lib")));
-        }
-    }
+    let environments = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(named).map(PathBuf::from);
+    all.extend(environments.flat_map(|environment| packages(&environment)));
+    // The environment of a Python that is called without being activated.
+    let programs: Vec<PathBuf> = named("PATH").map_or(Vec::new(), |list| std::env::split_paths(&list).collect());
+    let pythons = programs.iter().filter(|folder| folder.join("python3").exists());
+    all.extend(pythons.filter_map(|folder| folder.parent()).flat_map(packages));
     all.push(place("target/ci/nvrtc/nvidia/cu13/lib"));
     all.push(PathBuf::from("/usr/local/nvidia/lib64"));
     all
+}
+
+/// CUDA's libraries among the packages of a Python's environment.
+fn packages(environment: &Path) -> Vec<PathBuf> {
+    let places = children(&environment.join("lib")).into_iter();
+    let sites =
+        places.flat_map(|python| ["site-packages", "dist-packages"].map(|site| python.join(site).join("nvidia")));
+    sites.flat_map(|nvidia| children(&nvidia)).map(|package| package.join("lib")).collect()
 }
 
 /// What lies in a folder, sorted, the newest version first; nothing where there is no such folder.
@@ -33,4 +42,23 @@ fn children(folder: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     all.sort_by(|a, b| b.cmp(a));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_among_a_python_s_packages_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let nvidia = |python: &str, site: &str| dir.path().join("lib").join(python).join(site).join("nvidia");
+        std::fs::create_dir_all(nvidia("python3.12", "site-packages").join("cu13/lib")).unwrap();
+        std::fs::create_dir_all(nvidia("python3", "dist-packages").join("cublas/lib")).unwrap();
+        let expected = [
+            nvidia("python3.12", "site-packages").join("cu13/lib"),
+            nvidia("python3", "dist-packages").join("cublas/lib"),
+        ];
+        assert_eq!(packages(dir.path()), expected);
+        assert_eq!(packages(&dir.path().join("absent")), Vec::<PathBuf>::new());
+    }
 }

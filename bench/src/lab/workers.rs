@@ -204,8 +204,12 @@ impl Workers<'_> {
             }
             match ends {
                 Ok(ends) => group.into_iter().zip(ends).for_each(|(job, end)| self.ended(job, end, &mut queue)),
-                Err(Fault::Run(_)) if group.len() > 1 => {
-                    // One run's fault, or too much for the device: each half is tried alone.
+                Err(Fault::Run(why)) if group.len() > 1 => {
+                    // One run's fault, or too much for the device: each half is tried alone. What the halves meet may be
+                    // another reason, so this one is told now.
+                    let (runs, label) = (group.len(), &group[0].label);
+                    self.progress
+                        .warn(&format!("{runs} runs together, {label} first: {why}; each half is tried alone"));
                     let mut first = group;
                     let second = first.split_off(first.len() / 2);
                     queue.ready.push_front(second);

@@ -109,6 +109,9 @@ fn a_cohort_with_a_bad_run_loses_that_run_alone() {
     let (carried, mut lines) = carry(&store, &Fake { cohort: 8, ..Fake::default() }, jobs, 1, &GO);
     assert_eq!((digests(&carried), carried.trained, carried.failures.len()), (digests(&alone), 6, 2));
     lines.sort();
+    let (halved, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.contains(" runs together, "));
+    assert!(halved.iter().any(|line| line.starts_with("8 runs together, a seed 1 first: ")), "{halved:?}");
+    assert!(halved.len() > 3 && halved.iter().all(|line| line.ends_with("; each half is tried alone")), "{halved:?}");
     assert_eq!(
         lines,
         ["panic@2 seed 7: panicked: planted at step 2", "refuse seed 8: model.heads: 3 does not divide the width 8"]

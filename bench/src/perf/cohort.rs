@@ -28,7 +28,8 @@ pub struct CohortReport {
     pub cohort: usize,
     /// Steps counted.
     pub steps: usize,
-    /// Median time of a step of all runs, batches and host scalars included, ms.
+    /// Time of a step of all runs, batches and host scalars included, ms: the median over stretches of as many steps as the
+    /// device may work ahead.
     pub median_ms: f64,
     /// Tokens a second, of all runs.
     pub tokens_per_s: f64,
@@ -50,10 +51,7 @@ pub fn measure(shape: &StepShape, device: &Chosen, cohort: usize, budget: Budget
     let runs: Vec<Run> = (0..cohort).map(seed).collect();
     let members: Vec<_> = runs.iter().map(|run| (run, Arc::clone(&timed.task))).collect();
     let mut trained = Cohort::new(&members, device.shared()).map_err(Failure::failed)?;
-    for _ in 0..WARM_UP {
-        trained.advance().map_err(Failure::failed)?;
-    }
-    let times = times(budget, || trained.advance()).map_err(Failure::failed)?;
+    let (times, steps) = steps(&mut trained, budget).map_err(Failure::failed)?;
     if (0..cohort).any(|r| trained.is_done(r)) {
         return Err(Failure::failed("perf cohort: a run diverged"));
     }
@@ -65,13 +63,27 @@ pub fn measure(shape: &StepShape, device: &Chosen, cohort: usize, budget: Budget
         shape: *shape,
         device: device.name(),
         cohort,
-        steps: times.len(),
+        steps,
         median_ms: 1e3 * seconds,
         tokens_per_s: (cohort * timed.tokens) as f64 / seconds,
         gflops: cohort as f64 * timed.flop / seconds / 1e9,
         first_loss: curve.first().and_then(|point| point.value),
         machine: device.environment(),
     })
+}
+
+/// Seconds of a step, a number a stretch, and how many steps that were. A device that works ahead takes a step in no time
+/// and answers for several at once, so a stretch is as long as it may work ahead, and ends when it has answered.
+fn steps(trained: &mut Cohort, budget: Budget) -> Result<(Vec<f64>, usize), DeviceError> {
+    let ahead = trained.room();
+    let mut stretch = || {
+        (0..ahead).try_for_each(|_| trained.advance())?;
+        trained.settle()
+    };
+    (0..WARM_UP.div_ceil(ahead)).try_for_each(|_| stretch())?;
+    let stretches = times(budget, stretch)?;
+    let steps = ahead * stretches.len();
+    Ok((stretches.into_iter().map(|seconds| seconds / ahead as f64).collect(), steps))
 }
 
 /// What a square product costs, by the wall.
@@ -138,7 +150,7 @@ fn padded(values: &[f32], len: usize) -> Vec<f32> {
     values.iter().copied().chain(std::iter::repeat(0.0)).take(len).collect()
 }
 
-/// Seconds of each call of `once`, until the budget is used up.
+/// Seconds of each call of `once`, until the budget is used up; its steps are calls.
 fn times(budget: Budget, mut once: impl FnMut() -> Result<(), DeviceError>) -> Result<Vec<f64>, DeviceError> {
     let begun = Instant::now();
     let mut times = Vec::new();
@@ -155,6 +167,10 @@ fn times(budget: Budget, mut once: impl FnMut() -> Result<(), DeviceError>) -> R
         }
     }
 }
+
+#[cfg(test)]
+#[path = "ahead_tests.rs"]
+mod ahead_tests;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ fn forward<S: Isa>(s: S, f: Activation, x: &[f32], y: &mut [f32]) {
         Activation::GeluTanh => map::<S, GeluTanh>(s, x, y),
         Activation::GeluErf => map::<S, GeluErf>(s, x, y),
         Activation::Tanh => map::<S, Tanh>(s, x, y),
+        Activation::Silu => map::<S, Silu>(s, x, y),
     }
 }
 
@@ -27,6 +28,7 @@ fn backward<S: Isa>(s: S, f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) 
         Activation::GeluTanh => map_backward::<S, GeluTanh>(s, x, dy, dx),
         Activation::GeluErf => map_backward::<S, GeluErf>(s, x, dy, dx),
         Activation::Tanh => map_backward::<S, Tanh>(s, x, dy, dx),
+        Activation::Silu => map_backward::<S, Silu>(s, x, dy, dx),
     }
 }
 
@@ -62,6 +64,7 @@ struct Relu;
 struct Tanh;
 struct GeluTanh;
 struct GeluErf;
+struct Silu;
 
 impl Pointwise for Relu {
     #[inline(always)]
@@ -115,6 +118,18 @@ impl Pointwise for GeluErf {
         let exponent = s.mul(s.neg(s.mul(half, x)), x);
         let density = s.mul(s.splat(NORMAL_PEAK as f32), exp_of(s, exponent));
         s.mul(dy, s.fma(x, density, cdf))
+    }
+}
+
+impl Pointwise for Silu {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        s.div(x, one_plus_exp(s, s.neg(x)))
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        let gate = s.div(s.splat(1.0), one_plus_exp(s, s.neg(x)));
+        s.mul(dy, s.fma(x, s.fma(s.neg(gate), gate, gate), gate))
     }
 }
 

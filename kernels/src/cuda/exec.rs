@@ -143,8 +143,8 @@ pub trait Exec {
         let _ = gemm;
         Err(CudaError::Call { call: "a product", what: "this device multiplies by kernels alone".into() })
     }
-    /// Runs a list of work. A device may record the list under `id` when it first sees it and replay the
-    /// record from then on: the list of an `id` never changes.
+    /// Runs a list of work. A device may record the list under `id` and replay the record from then on: the list of an
+    /// `id` never changes.
     ///
     /// # Safety
     /// As for [`Exec::launch`] and [`Exec::product`], for each.

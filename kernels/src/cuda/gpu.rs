@@ -8,6 +8,7 @@ use super::gemm::{Gemm, MathMode};
 use super::multiplier::Multiplier;
 use super::nvrtc::{Compiled, EXACT, Nvrtc};
 use super::probe::{self, Absent, Found};
+use super::staging::{STAGING_BYTES, Staging};
 use super::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit, Work};
 use cudarc::driver::result::{self, DriverError, stream::StreamKind};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute};
@@ -159,8 +160,11 @@ pub struct GpuExec {
     stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
     kernels: BTreeMap<String, Kernel>,
-    recorded: BTreeMap<usize, sys::CUgraphExec>,
+    /// Lists that ran; the record of those that ran twice.
+    recorded: BTreeMap<usize, Option<sys::CUgraphExec>>,
     memory: Vec<DeviceAddress>,
+    /// Made with the first upload.
+    staging: Option<Staging>,
     records: bool,
     /// Fast math.
     multiplier: Option<Multiplier>,
@@ -203,7 +207,8 @@ impl GpuExec {
         gpu.enter()?;
         let stream = said("cuStreamCreate", result::stream::create(StreamKind::NonBlocking))?;
         let (modules, kernels, recorded, memory) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut exec = Self { gpu, stream, modules, kernels, recorded, memory, records, multiplier: None };
+        let mut exec =
+            Self { gpu, stream, modules, kernels, recorded, memory, staging: None, records, multiplier: None };
         for unit in &sources.units {
             exec.load(unit)?;
         }
@@ -279,6 +284,18 @@ impl GpuExec {
             kernel.shared_bytes = shared_bytes;
         }
         Ok(kernel.function)
+    }
+
+    /// Copies at most [`STAGING_BYTES`] to the device by way of pinned memory; false where that has no room now.
+    fn stage(&mut self, to: DeviceAddress, bytes: &[u8]) -> Result<bool, CudaError> {
+        let staging = match &mut self.staging {
+            Some(staging) => staging,
+            none => none.insert(Staging::new()?),
+        };
+        let Some(held) = staging.hold(bytes) else { return Ok(false) };
+        // SAFETY: the caller gives an address of this device with room; what is held stays until the stream is done.
+        said("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to.0, held, self.stream) })?;
+        Ok(true)
     }
 
     /// The launches as one graph, ready to be replayed.
@@ -373,9 +390,15 @@ impl Exec for GpuExec {
 
     fn upload(&mut self, to: DeviceAddress, bytes: &[u8]) -> Result<(), CudaError> {
         self.gpu.enter()?;
-        // SAFETY: the caller gives an address of this device with room. The host's memory is pageable: the driver
-        // takes a copy of it before it returns.
-        said("cuMemcpyHtoDAsync", unsafe { result::memcpy_htod_async(to.0, bytes, self.stream) })
+        for (i, part) in bytes.chunks(STAGING_BYTES).enumerate() {
+            let to = to.offset((i * STAGING_BYTES) as u64);
+            if !self.stage(to, part)? {
+                // What was uploaded before is on its way: once it has arrived, there is room for any part.
+                self.synchronize()?;
+                self.stage(to, part)?;
+            }
+        }
+        Ok(())
     }
 
     fn download(&mut self, from: DeviceAddress, bytes: &mut [u8]) -> Result<(), CudaError> {
@@ -431,13 +454,20 @@ impl Exec for GpuExec {
             return unsafe { self.one_by_one(id, work) };
         }
         let graph = match self.recorded.get(&id) {
-            Some(graph) => *graph,
+            // What a library loads or allocates when a product first runs must not happen while a list is recorded.
             None => {
                 // SAFETY: the caller's.
+                unsafe { self.one_by_one(id, work)? };
+                self.recorded.insert(id, None);
+                return Ok(());
+            }
+            Some(None) => {
+                // SAFETY: the caller's.
                 let graph = unsafe { self.record(id, work)? };
-                self.recorded.insert(id, graph);
+                self.recorded.insert(id, Some(graph));
                 graph
             }
+            Some(Some(graph)) => *graph,
         };
         // SAFETY: recorded on this stream, with addresses that the caller keeps.
         said("cuGraphLaunch", unsafe { result::graph::launch(graph, self.stream) })
@@ -446,7 +476,9 @@ impl Exec for GpuExec {
     fn synchronize(&mut self) -> Result<(), CudaError> {
         self.gpu.enter()?;
         // SAFETY: this stream.
-        said("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
+        said("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })?;
+        self.staging.iter_mut().for_each(Staging::clear);
+        Ok(())
     }
 }
 
@@ -457,7 +489,7 @@ impl Drop for GpuExec {
             let _ = self.gpu.enter();
             let _ = result::stream::synchronize(self.stream);
             self.multiplier = None;
-            for graph in self.recorded.values() {
+            for graph in self.recorded.values().flatten() {
                 let _ = result::graph::exec_destroy(*graph);
             }
             for address in &self.memory {
@@ -466,12 +498,13 @@ impl Drop for GpuExec {
             for module in &self.modules {
                 let _ = result::module::unload(*module);
             }
+            self.staging.take().into_iter().for_each(Staging::free);
             let _ = result::stream::destroy(self.stream);
         }
     }
 }
 
-fn said<T>(call: &'static str, answer: Result<T, DriverError>) -> Result<T, CudaError> {
+pub(super) fn said<T>(call: &'static str, answer: Result<T, DriverError>) -> Result<T, CudaError> {
     answer.map_err(|e| failed(call, e))
 }
 

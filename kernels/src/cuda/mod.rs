@@ -19,6 +19,7 @@ pub mod probe;
 mod program;
 mod session;
 pub mod sources;
+mod staging;
 mod update;
 
 pub use arguments::{Operand, Scalar};

@@ -65,7 +65,10 @@ pub(super) enum Prepared {
         /// Addresses of A, of B and of D, one array after the other on the device.
         lists: [DeviceAddress; 3],
         count: c_int,
+        compute: c_int,
     },
+    /// One after the other.
+    Each(Vec<Prepared>),
 }
 
 impl Handles {
@@ -101,17 +104,48 @@ impl Handles {
                 let all: Vec<u64> = column(0).chain(column(1)).chain(column(2)).collect();
                 let at = list(&all)?;
                 let lists = [0, 1, 2].map(|i| at.offset(8 * (i * places.len()) as u64));
-                let prepared = Prepared::Listed { gemm: gemm.clone(), lists, count: int(places.len()) };
-                Ok((prepared, format!("{name} ×{}: batched, the library's choice", places.len())))
+                // On tensor cores the library loads 16 bytes at a time wherever k would allow it, and looks at no address.
+                let even = self.mode == MathMode::F32 || all.iter().all(|at| at.is_multiple_of(16));
+                let compute = if even { compute(self.mode) } else { COMPUTE_F32 };
+                let prepared = Prepared::Listed { gemm: gemm.clone(), lists, count: int(places.len()), compute };
+                let odd = if even { "" } else { ", in f32: 16 does not divide each address" };
+                Ok((prepared, format!("{name} ×{}: batched, the library's choice{odd}", places.len())))
             }
         }
     }
 
+    /// As one batch in the mode, else in plain f32; else each alone, in the mode or in plain f32.
     fn strided(&self, gemm: &Gemm, count: usize) -> Result<(Prepared, String), CudaError> {
-        self.strided_as(gemm, count, compute(self.mode)).or_else(|_| {
-            let (prepared, words) = self.strided_as(gemm, count, COMPUTE_F32)?;
-            Ok((prepared, words + ", in f32: the mode has none"))
-        })
+        const F32: &str = ", in f32: the mode has none";
+        let mode = compute(self.mode);
+        let whole = self
+            .strided_as(gemm, count, mode)
+            .or_else(|_| self.strided_as(gemm, count, COMPUTE_F32).map(|(made, words)| (made, words + F32)));
+        if whole.is_ok() || count == 1 {
+            return whole;
+        }
+        const ALONE: &str = ", each alone: the batch has none";
+        self.each(gemm, count, mode)
+            .map(|(made, words)| (made, words + ALONE))
+            .or_else(|_| self.each(gemm, count, COMPUTE_F32).map(|(made, words)| (made, words + ALONE + F32)))
+    }
+
+    /// The matrices of a batch as products of their own, and the first one's algorithm.
+    fn each(&self, gemm: &Gemm, count: usize, compute: c_int) -> Result<(Prepared, String), CudaError> {
+        let (mut all, mut first) = (Vec::with_capacity(count), String::new());
+        for i in 0..count {
+            match self.strided_as(&alone(gemm, i as u64), 1, compute) {
+                Ok((made, words)) => {
+                    all.push(made);
+                    first = if i == 0 { words } else { first };
+                }
+                Err(e) => {
+                    self.free(&Prepared::Each(all));
+                    return Err(e);
+                }
+            }
+        }
+        Ok((Prepared::Each(all), first))
     }
 
     fn strided_as(&self, gemm: &Gemm, count: usize, compute: c_int) -> Result<(Prepared, String), CudaError> {
@@ -126,7 +160,12 @@ impl Handles {
             for (layout, (matrix, rows, columns)) in layouts.iter_mut().zip(shapes) {
                 *layout = self.layout(matrix, rows, columns, count)?;
             }
-            let alignments = shapes.map(|(matrix, ..)| alignment(matrix, count));
+            let mut alignments = shapes.map(|(matrix, ..)| alignment(matrix, count));
+            if let Some((at, stride)) = gemm.bias {
+                // The library loads a bias in the steps in which it stores D.
+                let bias = alignment(&Matrix { at, stride, ..gemm.d }, count);
+                alignments[3] = alignments[3].min(bias);
+            }
             self.choose(desc, &layouts, alignments)
         })();
         if let Prepared::Strided { layouts: kept, .. } = &mut made {
@@ -269,7 +308,11 @@ impl Handles {
                 };
                 self.blas.said("cublasLtMatmul", status)
             }
-            Prepared::Listed { gemm, lists, count } => {
+            Prepared::Each(all) => {
+                // SAFETY: the caller's.
+                all.iter().try_for_each(|one| unsafe { self.run(one) })
+            }
+            Prepared::Listed { gemm, lists, count, compute } => {
                 let transposed = |matrix: &Matrix| c_int::from(matrix.transposed);
                 let zero = 0.0_f32;
                 // SAFETY: the caller's; as many addresses as are counted.
@@ -293,7 +336,7 @@ impl Handles {
                         R_32F,
                         int(gemm.d.ld),
                         *count,
-                        compute(self.mode),
+                        *compute,
                         GEMM_DEFAULT,
                     )
                 };
@@ -304,14 +347,16 @@ impl Handles {
 
     /// Gives back what was made ready.
     pub(super) fn free(&self, prepared: &Prepared) {
-        if let Prepared::Strided { desc, layouts, .. } = prepared {
+        match prepared {
             // SAFETY: made by this, and used no more.
-            unsafe {
+            Prepared::Strided { desc, layouts, .. } => unsafe {
                 layouts.iter().filter(|layout| !layout.is_null()).for_each(|layout| {
                     (self.blas.lt.layout.1)(*layout);
                 });
                 (self.blas.lt.desc.1)(*desc);
-            }
+            },
+            Prepared::Each(all) => all.iter().for_each(|one| self.free(one)),
+            Prepared::Listed { .. } => {}
         }
     }
 }
@@ -400,6 +445,20 @@ impl Drop for Handles {
                 (self.blas.lt.destroy)(self.lt);
             }
         }
+    }
+}
+
+/// Product `i` of a strided batch.
+fn alone(gemm: &Gemm, i: u64) -> Gemm {
+    let at = |matrix: Matrix| Matrix { at: matrix.at.offset(4 * i * matrix.stride), ..matrix };
+    Gemm {
+        a: at(gemm.a),
+        b: at(gemm.b),
+        c: gemm.c.map(at),
+        d: at(gemm.d),
+        bias: gemm.bias.map(|(bias, stride)| (bias.offset(4 * i * stride), stride)),
+        batch: Batch::Strided(1),
+        ..*gemm
     }
 }
 

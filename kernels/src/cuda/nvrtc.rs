@@ -12,9 +12,6 @@ use std::ptr;
 /// The compiler's library.
 pub const LIBRARY: &str = "libnvrtc.so.13";
 
-/// What the compiler opens by itself, from where it lies itself or from the loader's places.
-const BUILTINS: [&str; 2] = ["libnvrtc-builtins.so.13.0", "libnvrtc-builtins.so.13"];
-
 /// The options of exact math. Only the first differs from the compiler's defaults; the others say what the bits need.
 pub const EXACT: [&str; 4] = ["--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"];
 
@@ -72,10 +69,6 @@ impl Nvrtc {
     /// # Errors
     /// It is not there, or lacks a function.
     pub fn open(folders: &[PathBuf]) -> Result<Self, Absent> {
-        // A library in a folder that the loader does not know would not find its part.
-        for folder in folders {
-            BUILTINS.iter().find_map(|name| library::open_at(&folder.join(name)));
-        }
         let library = library::open(LIBRARY, folders).ok_or(Absent::Compiler)?;
         type Version = unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status;
         // SAFETY: the C types of nvrtc.h.
@@ -83,6 +76,10 @@ impl Nvrtc {
             let get_version: Version = symbol(library, "nvrtcVersion")?;
             let mut version = (0, 0);
             get_version(&raw mut version.0, &raw mut version.1);
+            // What it opens by itself when it compiles, from the loader's places. In a folder that the loader does not
+            // know it would not find it.
+            let builtins = format!("libnvrtc-builtins.so.{}.{}", version.0, version.1);
+            folders.iter().find_map(|folder| library::open_at(&folder.join(&builtins)));
             Ok(Self {
                 version,
                 create: symbol(library, "nvrtcCreateProgram")?,

@@ -5,8 +5,6 @@ use proptest::prelude::*;
 
 use crate::support::{Inputs, check, for_sizes_and_kinds};
 
-const ACTIVATIONS: [Activation; 4] = [Activation::Relu, Activation::GeluTanh, Activation::GeluErf, Activation::Tanh];
-
 #[test]
 fn sums_products_and_multiples() {
     for_sizes_and_kinds(|n, kind, inputs| {
@@ -32,7 +30,7 @@ fn sums_of_many_blocks() {
 
 #[test]
 fn activations_and_their_derivatives() {
-    for f in ACTIVATIONS {
+    for f in Activation::ALL {
         for_sizes_and_kinds(|n, kind, inputs| {
             let (x, dy) = (inputs.of_kind(kind, n), inputs.of_kind(kind, n));
             check(&format!("{f:?} of {n} {kind:?}"), |ops| {
@@ -50,7 +48,7 @@ fn activations_and_their_derivatives() {
 fn activations_of_all_kinds_of_bits() {
     let x: Vec<f32> = (0..=u32::MAX).step_by(40_009).map(f32::from_bits).collect();
     let ones = vec![1.0; x.len()];
-    for f in ACTIVATIONS {
+    for f in Activation::ALL {
         check(&format!("{f:?}"), |ops| {
             let mut out = vec![vec![9.0; x.len()]; 2];
             ops.activation(f, &x, &mut out[0]);
@@ -65,13 +63,13 @@ proptest! {
     #[test]
     fn any_numbers_of_any_length(
         x in prop::collection::vec(prop::num::f32::ANY, 0..300),
-        which in 0..ACTIVATIONS.len(),
+        which in 0..Activation::ALL.len(),
         k in prop::num::f32::ANY,
     ) {
         check("proptest", |ops| {
             let mut out = vec![vec![9.0; x.len()]; 5];
-            ops.activation(ACTIVATIONS[which], &x, &mut out[0]);
-            ops.activation_backward(ACTIVATIONS[which], &x, &x, &mut out[1]);
+            ops.activation(Activation::ALL[which], &x, &mut out[0]);
+            ops.activation_backward(Activation::ALL[which], &x, &x, &mut out[1]);
             ops.add(&x, &x, &mut out[2]);
             ops.mul(&x, &x, &mut out[3]);
             ops.scale(k, &x, &mut out[4]);

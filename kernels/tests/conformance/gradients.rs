@@ -37,7 +37,7 @@ fn activations() {
     let inputs = &mut Inputs::new(1);
     let (x, dy) = (ordinary(inputs, 67), ordinary(inputs, 67));
     assert!(x.iter().all(|x| x.abs() > 1e-4), "ReLU has no derivative at 0");
-    for f in [Activation::Relu, Activation::GeluTanh, Activation::GeluErf, Activation::Tanh] {
+    for f in Activation::ALL {
         let mut dx = vec![9.0; 67];
         Reference.activation_backward(f, &x, &dy, &mut dx);
         check(&format!("{f:?}"), &x, &dx, |x| {

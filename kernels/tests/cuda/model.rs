@@ -84,7 +84,9 @@ fn block(g: &mut Graph, s: &Shape, x: TensorId, name: &str) -> Result<TensorId, 
     let h = if s.pre_ln { norm(g, x, &format!("{name} ln2"))? } else { x };
     let (w, b) = (g.param(&format!("{name} up"), &[c, 3 * c + 1]), g.param(&format!("{name} up bias"), &[3 * c + 1]));
     let up = g.linear(h, w, Some(b), None)?;
-    let up = g.activation(s.activation, up);
+    let active = g.activation(s.activation, up);
+    // SiLU stands in a gate, as in SwiGLU.
+    let up = if s.activation == Activation::Silu { g.mul(active, up)? } else { active };
     let up = if s.dropout > 0.0 { g.dropout(up, s.dropout, 7) } else { up };
     let (w, b) = (g.param(&format!("{name} down"), &[3 * c + 1, c]), g.param(&format!("{name} down bias"), &[c]));
     let x = g.linear(up, w, Some(b), Some(x))?;

@@ -77,7 +77,7 @@ tests! {
         }
     }
     steps_with_other_activations_and_without_clipping_have_the_cpus_bits {
-        for activation in [Activation::GeluErf, Activation::Tanh] {
+        for activation in [Activation::GeluErf, Activation::Tanh, Activation::Silu] {
             // No gradient is as long as this.
             check_steps(Shape { activation, clip: Some(1e6), ..PRE_LN }, &[7], 2, Order::Shuffled);
         }

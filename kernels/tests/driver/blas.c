@@ -1,4 +1,5 @@
 // cuBLAS and cuBLASLt of straw: nothing is computed, and each misuse ends the process. One source makes both libraries.
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +24,21 @@ static void *stream;
 static uint64_t workspace;
 
 int fake_blas(int which) { return counts[which]; }
-// 1: every product; 2: those of a mode with tensor cores.
+// 1: every product; 2: those of a mode with tensor cores; 3: batches with a bias.
 int fake_refuse(int which) { return refuse = which; }
 
+// What the driver of straw knows, which the test opened before.
+static int driver(const char *question) {
+    int (*function)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, question);
+    MUST(function);
+    return function();
+}
+// Every call on the device needs the context on its very thread.
+#define ENTERED MUST(driver("fake_current"))
+#define RECORDING driver("fake_capturing")
+
 typedef struct {
-    int kind;
+    int kind, compute, ran;
     // Attributes by number.
     uint64_t value[16];
     int set[16];
@@ -54,11 +65,17 @@ size_t cublasLtGetVersion(void) { return 130002; }
 const char *cublasLtGetStatusString(Status s) {
     return s == NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED" : "CUBLAS_STATUS_ELSE";
 }
-Status cublasLtCreate(void **out) { return make(out, LT); }
+Status cublasLtCreate(void **out) {
+    ENTERED;
+    MUST(!RECORDING);
+    return make(out, LT);
+}
 Status cublasLtDestroy(void *x) { return unmake(x, LT); }
 Status cublasLtMatmulDescCreate(void **out, int compute, int scale) {
     MUST(scale == 0);
-    return counts[COMPUTE] = compute, make(out, DESC);
+    counts[COMPUTE] = compute;
+    make(out, DESC);
+    return ((Object *)*out)->compute = compute, OK;
 }
 Status cublasLtMatmulDescDestroy(void *x) { return unmake(x, DESC); }
 Status cublasLtMatmulDescSetAttribute(void *x, int a, const void *v, size_t n) { return set(x, DESC, a, v, n); }
@@ -95,11 +112,17 @@ Status cublasLtMatmulAlgoGetHeuristic(void *lt, Object *desc, Object *a, Object 
     // An epilogue with a bias needs the bias and its stride.
     if (desc->set[7]) MUST(desc->value[7] == 4 && desc->set[8] == 8 && desc->value[8] && desc->set[10] == 8);
     counts[BIASED] += desc->set[7] != 0;
+    // A bias is loaded in the steps in which D is stored.
+    if (desc->set[7]) {
+        uint64_t step = a->value[5] > 1 ? 4 * desc->value[10] : 0;
+        MUST((desc->value[8] | step) % preference->value[8] == 0);
+    }
     counts[CHOSEN]++;
     counts[BATCH] = (int)a->value[5];
     memset(out, 0, sizeof *out);
     out->algorithm[0] = 42;
-    int refused = refuse == 1 || (refuse == 2 && counts[COMPUTE] != 68);
+    int refused = refuse == 1 || (refuse == 2 && desc->compute != 68);
+    refused |= refuse == 3 && a->value[5] > 1 && desc->set[7];
     return *found = !refused, refused ? NOT_SUPPORTED : OK;
 }
 Status cublasLtMatmulAlgoConfigGetAttribute(const uint64_t *algorithm, int attribute, void *out, size_t bytes,
@@ -112,10 +135,17 @@ Status cublasLtMatmul(void *lt, Object *desc, const float *alpha, uint64_t a, Ob
                       uint64_t space, size_t bytes, void *on) {
     MUST(lt && desc->kind == DESC && la && lb && lc && ld && a && b && c && d && on);
     MUST(*alpha == 1.0f && (*beta == 0.0f || *beta == 1.0f) && algorithm[0] == 42 && space && bytes == 32 << 20);
-    return counts[STRIDED]++, OK;
+    ENTERED;
+    // Its kernels are loaded when they first run, which waits for the whole context.
+    MUST(desc->ran || !RECORDING);
+    return desc->ran = 1, counts[STRIDED]++, OK;
 }
 
-Status cublasCreate_v2(void **out) { return make(out, CLASSIC); }
+Status cublasCreate_v2(void **out) {
+    ENTERED;
+    MUST(!RECORDING);
+    return make(out, CLASSIC);
+}
 Status cublasDestroy_v2(void *x) { return unmake(x, CLASSIC); }
 Status cublasSetStream_v2(void *x, void *on) {
     MUST(x && on);
@@ -129,8 +159,19 @@ Status cublasGemmBatchedEx(void *x, int ta, int tb, int m, int n, int k, const f
                            int lda, const uint64_t *b, int bt, int ldb, const float *beta, const uint64_t *c, int ct,
                            int ldc, int count, int compute, int algorithm) {
     MUST(x && stream && workspace && m > 0 && n > 0 && k > 0 && count > 1 && algorithm == -1);
-    MUST(*alpha == 1.0f && *beta == 0.0f && !at && !bt && !ct && (compute == 69 || compute == 75 || compute == 77));
+    MUST(*alpha == 1.0f && *beta == 0.0f && !at && !bt && !ct);
+    MUST(compute == 68 || compute == 69 || compute == 75 || compute == 77);
+    ENTERED;
     MUST(lda >= (ta ? k : m) && ldb >= (tb ? n : k) && ldc >= m);
-    for (int i = 0; i < count; i++) MUST(a[i] && b[i] && c[i]);
+    // The lists lie on the device, and what was uploaded arrives by the time it is needed.
+    static int ran;
+    MUST(ran || !RECORDING);
+    driver("fake_arrive");
+    ran = 1;
+    for (int i = 0; i < count; i++) {
+        MUST(a[i] && b[i] && c[i]);
+        // cublasGemmBatchedEx: in the fast modes, 16 must divide each address where 4 divides k.
+        MUST(compute <= 69 || k % 4 || (a[i] | b[i] | c[i]) % 16 == 0);
+    }
     return counts[LISTED]++, OK;
 }

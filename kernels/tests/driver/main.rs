@@ -56,6 +56,7 @@ fn straw(test: &str) -> Option<(MutexGuard<'static, ()>, Vec<PathBuf>)> {
         return None;
     }
     fake(0, "fake_fail_launch", -1);
+    fake(0, "fake_break", 0);
     Some((turn, vec![folder()]))
 }
 
@@ -128,9 +129,12 @@ fn memory_comes_zeroed_goes_both_ways_and_is_given_back() {
     let mut bytes = [7; 16];
     exec.download(a, &mut bytes).unwrap();
     assert_eq!(bytes, [0; 16]);
-    exec.upload(a.offset(4), &[1, 2, 3]).unwrap();
+    let mut source = [1, 2, 3];
+    exec.upload(a.offset(4), &source).unwrap();
+    // The driver of straw reads late, as a device may.
+    source.fill(9);
     exec.download(a.offset(3), &mut bytes[..5]).unwrap();
-    assert_eq!(bytes[..5], [0, 1, 2, 3, 0]);
+    assert_eq!((source, &bytes[..5]), ([9; 3], &[0, 1, 2, 3, 0][..]));
     exec.free(a);
     let asked = usize::try_from(gpu.free_bytes().unwrap()).unwrap() + 1;
     let refused = exec.alloc(asked).unwrap_err();
@@ -154,15 +158,15 @@ fn a_list_is_recorded_once_and_replayed() {
     let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
     let list = [launch("one", 0), launch("two", 64 * 1024), launch("one", 16)];
     let mut exec = GpuExec::new(Arc::clone(&gpu), &sources(TWO), true).unwrap();
-    for id in [4, 4, 9, 4] {
+    for id in [4, 4, 9, 4, 9] {
         // SAFETY: straw.
         unsafe { exec.replay(id, &list) }.unwrap();
     }
-    assert_eq!(since(), [0, 6, 4], "two lists recorded, four replays");
+    assert_eq!(since(), [6, 6, 3], "two lists: each ran one by one, was then recorded, and replayed");
     let mut eager = GpuExec::new(Arc::clone(&gpu), &sources(TWO), false).unwrap();
     // SAFETY: straw.
     unsafe { eager.replay(4, &list) }.unwrap();
-    assert_eq!(since(), [3, 6, 4], "one by one where nothing is recorded");
+    assert_eq!(since(), [9, 6, 3], "one by one where nothing is recorded");
     drop((exec, eager, gpu));
     assert_eq!(count(LIVE), before[3]);
 }
@@ -173,24 +177,141 @@ fn a_launch_that_fails_while_recording_leaves_the_stream_usable() {
     let before = count(LIVE);
     let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
     let mut exec = GpuExec::new(Arc::clone(&gpu), &sources(TWO), true).unwrap();
+    let list = [launch("one", 0), launch("two", 0)];
+    // SAFETY: straw.
+    unsafe { exec.replay(0, &list) }.unwrap();
+    let recorded = count(RECORDED);
     fake(0, "fake_fail_launch", 1);
     // SAFETY: straw.
-    let failed = unsafe { exec.replay(0, &[launch("one", 0), launch("two", 0)]) }.unwrap_err();
+    let failed = unsafe { exec.replay(0, &list) }.unwrap_err();
+    assert_eq!(count(RECORDED) - recorded, 1, "it failed while it was recorded");
     let CudaError::Launch { kernel, what } = &failed else { panic!("{failed}") };
     assert!(kernel == "two" && what.starts_with("CUDA_ERROR_INVALID_VALUE: invalid argument (grid"), "{failed}");
     fake(0, "fake_fail_launch", -1);
     // SAFETY: straw.
-    let missing = unsafe { exec.replay(0, &[launch("three", 0)]) }.unwrap_err();
+    let missing = unsafe { exec.replay(1, &[launch("three", 0)]) }.unwrap_err();
     assert!(missing.to_string().contains("kernel three: there is no such kernel"), "{missing}");
     // SAFETY: straw.
-    let greedy = unsafe { exec.replay(0, &[launch("one", 1 << 20)]) }.unwrap_err();
+    let greedy = unsafe { exec.replay(2, &[launch("one", 1 << 20)]) }.unwrap_err();
     assert!(greedy.to_string().contains("1048576 bytes of shared memory"), "{greedy}");
     // The straw ends the process where the stream still records.
     exec.synchronize().unwrap();
     // SAFETY: straw.
-    unsafe { exec.replay(0, &[launch("one", 0)]) }.unwrap();
+    unsafe { exec.replay(0, &list) }.unwrap();
     drop((exec, gpu));
     assert_eq!(count(LIVE), before, "what was half recorded is given back");
+}
+
+#[test]
+fn uploads_of_any_length_arrive_whole_and_in_order() {
+    let Some((_turn, folders)) = straw("uploads_of_any_length_arrive_whole_and_in_order") else { return };
+    let before = count(LIVE);
+    fake(0, "fake_free_bytes", 128 << 20);
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    let mut exec = GpuExec::new(gpu, &sources(TWO), true).unwrap();
+    // More than the pinned memory holds at once, and no multiple of it.
+    let mut long: Vec<u8> = (0..(32 << 20) + 12_345).map(|i: usize| (i % 251) as u8).collect();
+    let at = exec.alloc(long.len()).unwrap();
+    exec.upload(at.offset(5), &[1]).unwrap();
+    exec.upload(at, &long).unwrap();
+    exec.upload(at.offset(7), &[255, 254]).unwrap();
+    exec.upload(at, &[]).unwrap();
+    let mut back = vec![0; long.len()];
+    exec.download(at, &mut back).unwrap();
+    long[7..9].copy_from_slice(&[255, 254]);
+    assert!(back == long, "the last upload to a place stands");
+    // Steps' worth of small ones fill it too.
+    for i in 0..80_u8 {
+        exec.upload(at, &vec![i; 1 << 20]).unwrap();
+    }
+    exec.download(at, &mut back[..1 << 20]).unwrap();
+    assert!(back[..1 << 20].iter().all(|byte| *byte == 79));
+    drop(exec);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(count(LIVE), before, "pinned memory is given back too");
+}
+
+#[test]
+fn a_gpu_is_used_from_several_threads() {
+    let Some((_turn, folders)) = straw("a_gpu_is_used_from_several_threads") else { return };
+    let before = count(LIVE);
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    for _ in 0..2 {
+        let (gpu, sources) = (Arc::clone(&gpu), sources(TWO));
+        // The straw ends the process where a thread speaks of memory or streams before it entered the context.
+        let worker = std::thread::spawn(move || {
+            assert!(gpu.free_bytes().unwrap() > 0);
+            let mut exec = GpuExec::new(gpu, &sources, true).unwrap();
+            let at = exec.alloc(64).unwrap();
+            exec.upload(at, &[1; 64]).unwrap();
+            for _ in 0..3 {
+                // SAFETY: straw.
+                unsafe { exec.replay(0, &[launch("one", 0)]) }.unwrap();
+            }
+            exec.synchronize().unwrap();
+        });
+        worker.join().expect("it ends well");
+    }
+    drop(gpu);
+    assert_eq!(count(LIVE), before);
+}
+
+#[test]
+fn threads_record_while_others_allocate_and_wait() {
+    let Some((_turn, folders)) = straw("threads_record_while_others_allocate_and_wait") else { return };
+    let before = count(LIVE);
+    fake(0, "fake_free_bytes", 64 << 20);
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    std::thread::scope(|scope| {
+        for of in 1..=3_u8 {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                for round in 0..40_u8 {
+                    let mut exec = GpuExec::new(Arc::clone(gpu), &sources(TWO), true).unwrap();
+                    let (at, mut back) = (exec.alloc(4096).unwrap(), [0; 4096]);
+                    for step in 0..4_u8 {
+                        exec.upload(at, &[of + round + step; 4096]).unwrap();
+                        // SAFETY: straw.
+                        unsafe { exec.replay(0, &[launch("one", 0), launch("two", 0)]) }.unwrap();
+                    }
+                    exec.download(at, &mut back).unwrap();
+                    assert_eq!(back, [of + round + 3; 4096]);
+                }
+            });
+        }
+    });
+    drop(gpu);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(count(LIVE), before);
+}
+
+#[test]
+fn a_grid_beyond_the_device_s_is_refused_with_its_size() {
+    let Some((_turn, folders)) = straw("a_grid_beyond_the_device_s_is_refused_with_its_size") else { return };
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    let mut exec = GpuExec::new(gpu, &sources(TWO), true).unwrap();
+    let wide = |grid| Launch { kernel: "one".into(), grid, block: [32, 1, 1], shared_bytes: 0, args: Box::new([1]) };
+    // SAFETY: straw.
+    unsafe { exec.replay(0, &[wide([1 << 30, 65_535, 65_535]).into()]) }.expect("as large as it gets");
+    // SAFETY: straw.
+    let refused = unsafe { exec.replay(1, &[wide([1, 65_536, 1]).into()]) }.unwrap_err().to_string();
+    assert!(refused.contains("(grid [1, 65536, 1], block"), "{refused}");
+}
+
+#[test]
+fn a_kernel_s_fault_is_told_by_the_call_that_meets_it() {
+    let Some((_turn, folders)) = straw("a_kernel_s_fault_is_told_by_the_call_that_meets_it") else { return };
+    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    let mut exec = GpuExec::new(Arc::clone(&gpu), &sources(TWO), true).unwrap();
+    let at = exec.alloc(64).unwrap();
+    fake(0, "fake_break", 700);
+    let fault = exec.download(at, &mut [0; 4]).unwrap_err();
+    assert!(matches!(&fault, CudaError::MemoryFault { what } if what.contains("seen by cuMemcpyDtoH")), "{fault}");
+    // Everything after says the same, and giving back neither hangs nor panics.
+    let after = GpuExec::new(gpu, &sources(TWO), true).map(drop).unwrap_err();
+    assert!(matches!(&after, CudaError::MemoryFault { .. }), "{after}");
+    drop(exec);
+    fake(0, "fake_break", 0);
 }
 
 #[test]
@@ -265,7 +386,7 @@ fn products_are_made_ready_once_and_recorded_among_kernels() {
             unsafe { exec.replay(1, &work) }.expect("it is recorded and replayed");
         }
         let after = [CHOSEN, STRIDED, BIASED].map(|which| fake(LT, "fake_blas", which));
-        assert_eq!([0, 1, 2].map(|i| after[i] - before[i]), [1, 1, 1], "chosen once, recorded once");
+        assert_eq!([0, 1, 2].map(|i| after[i] - before[i]), [1, 2, 1], "chosen once, run once, recorded once");
         assert_eq!([COMPUTE, BATCH].map(|which| fake(LT, "fake_blas", which)), [compute, 5]);
         let words: Vec<String> = algorithms.lock().unwrap().iter().cloned().collect();
         assert_eq!(words, ["2×4×3 ×5: algorithm 60, tile 61, stages 66, split 62"]);
@@ -284,15 +405,73 @@ fn listed_products_take_their_addresses_from_the_device() {
     let place = |i: u64| [at.offset(64 * i), at.offset(1024 + 64 * i), at.offset(2048 + 64 * i)];
     let listed = gemm(at, Batch::Listed((0..6).map(place).collect()), false);
     let before = fake(CLASSIC, "fake_blas", LISTED);
-    // SAFETY: straw.
-    unsafe { exec.replay(7, &[Work::Product(listed.clone()), launch("one", 0)]) }.expect("it is recorded");
+    for _ in 0..2 {
+        // SAFETY: straw.
+        unsafe { exec.replay(7, &[Work::Product(listed.clone()), launch("one", 0)]) }.expect("it runs, is recorded");
+    }
     // SAFETY: straw.
     unsafe { exec.product(&listed) }.expect("one alone");
-    assert_eq!(fake(CLASSIC, "fake_blas", LISTED) - before, 2);
+    assert_eq!(fake(CLASSIC, "fake_blas", LISTED) - before, 3);
     assert!(algorithms.lock().unwrap().iter().all(|words| words.contains("×6: batched")));
     drop(exec);
     fake(0, "fake_free_bytes", 1 << 20);
     assert_eq!(count(LIVE), live, "lists of addresses are given back");
+}
+
+#[test]
+fn addresses_that_16_does_not_divide_are_no_matter_of_tensor_cores() {
+    let Some((_turn, folders)) = straw("addresses_that_16_does_not_divide_are_no_matter_of_tensor_cores") else {
+        return;
+    };
+    for (mode, odd) in [(MathMode::F32, false), (MathMode::Tf32, true), (MathMode::Bf16, true)] {
+        let (mut exec, algorithms) = multiplying(&folders, mode, true);
+        let at = exec.alloc(4096).expect("memory");
+        let place = |i: u64| [at.offset(72 * i), at.offset(1024 + 64 * i), at.offset(2048 + 64 * i)];
+        // Heads of 2 columns and 4 terms.
+        let listed = Gemm { k: 4, ..gemm(at, Batch::Listed((0..3).map(place).collect()), false) };
+        let listed = Gemm { b: Matrix { ld: 4, ..listed.b }, ..listed };
+        // SAFETY: straw.
+        unsafe { exec.replay(7, &[Work::Product(listed)]) }.expect("it runs");
+        let words = algorithms.lock().unwrap().iter().next().cloned().expect("words");
+        assert_eq!(words.ends_with(", in f32: 16 does not divide each address"), odd, "{words}");
+    }
+    fake(0, "fake_free_bytes", 1 << 20);
+}
+
+#[test]
+fn a_batch_without_an_algorithm_is_computed_one_by_one() {
+    let Some((_turn, folders)) = straw("a_batch_without_an_algorithm_is_computed_one_by_one") else { return };
+    let live = fake(LT, "fake_blas", 0);
+    let (mut exec, algorithms) = multiplying(&folders, MathMode::Tf32, true);
+    let at = exec.alloc(8192).expect("memory");
+    let before = fake(LT, "fake_blas", STRIDED);
+    fake(LT, "fake_refuse", 3);
+    for _ in 0..3 {
+        // SAFETY: straw.
+        unsafe { exec.replay(1, &[Work::Product(gemm(at, Batch::Strided(4), true))]) }.expect("it runs, is recorded");
+    }
+    fake(LT, "fake_refuse", 0);
+    assert_eq!(fake(LT, "fake_blas", STRIDED) - before, 8, "four run, four recorded");
+    let words: Vec<String> = algorithms.lock().unwrap().iter().cloned().collect();
+    let expected = "2×4×3 ×4: algorithm 60, tile 61, stages 66, split 62, each alone: the batch has none";
+    assert_eq!(words, [expected]);
+    drop(exec);
+    fake(0, "fake_free_bytes", 1 << 20);
+    assert_eq!(fake(LT, "fake_blas", 0), live, "all is given back");
+}
+
+#[test]
+fn a_bias_is_held_to_the_alignment_of_what_is_stored() {
+    let Some((_turn, folders)) = straw("a_bias_is_held_to_the_alignment_of_what_is_stored") else { return };
+    let (mut exec, _) = multiplying(&folders, MathMode::Tf32, true);
+    let at = exec.alloc(8192).expect("memory");
+    let whole = gemm(at, Batch::Strided(2), true);
+    for (offset, stride) in [(4, 64), (0, 3)] {
+        let uneven = Gemm { bias: Some((at.offset(offset), stride)), ..whole.clone() };
+        // SAFETY: straw, which ends the process where the library was told of a greater alignment.
+        unsafe { exec.product(&uneven) }.expect("it runs");
+    }
+    fake(0, "fake_free_bytes", 1 << 20);
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Convention {
             Self::ChinchillaExact => {
                 let projections = 6.0 * seq * width * width + 2.0 * seq * width * width;
                 let scores_and_sums = 4.0 * seq * seq * width + 3.0 * heads * seq * seq;
-                let feed_forward = 4.0 * seq * width * shape.exact_feed_forward() as f64;
+                let feed_forward = 2.0 * seq * width * shape.exact_feed_forward() as f64;
                 let ends = 2.0 * seq * width + 2.0 * seq * width * vocab;
                 3.0 / seq * (ends + layers * (projections + scores_and_sums + feed_forward))
             }
@@ -74,6 +74,17 @@ pub enum FeedForward {
         /// F.
         width: u64,
     },
+    /// Three matrices, each counted as what it is under every convention.
+    SwiGlu {
+        /// F.
+        width: u64,
+    },
+}
+
+/// The hidden width of OpenLM's SwiGLU, where a plain branch has `plain` columns: two thirds of it, rounded up to a multiple
+/// of 256.
+pub const fn openlm_width(plain: u64) -> u64 {
+    (2 * plain / 3).div_ceil(256) * 256
 }
 
 /// A decoder's shape.
@@ -97,23 +108,25 @@ impl Shape {
     /// Width of the feed-forward.
     pub const fn d_ff(&self) -> u64 {
         match self.feed_forward {
-            FeedForward::Gated => (8 * self.width / 3).div_ceil(256) * 256,
-            FeedForward::Plain { width } => width,
+            FeedForward::Gated => openlm_width(4 * self.width),
+            FeedForward::Plain { width } | FeedForward::SwiGlu { width } => width,
         }
     }
 
-    /// The feed-forward's width as [`Convention::ChinchillaExact`] takes it: 4C for a gated one, as its authors do.
+    /// Columns of the feed-forward's matrices as [`Convention::ChinchillaExact`] takes them: twice 4C for Porian et al.'s
+    /// gated one, as their code does.
     const fn exact_feed_forward(&self) -> u64 {
         match self.feed_forward {
-            FeedForward::Gated => 4 * self.width,
-            FeedForward::Plain { width } => width,
+            FeedForward::Gated => 8 * self.width,
+            FeedForward::Plain { width } => 2 * width,
+            FeedForward::SwiGlu { width } => 3 * width,
         }
     }
 
     /// Parameters of the layers' matrices: what Kaplan et al. call N.
     pub const fn body_params(&self) -> u64 {
         let matrices = match self.feed_forward {
-            FeedForward::Gated => 3,
+            FeedForward::Gated | FeedForward::SwiGlu { .. } => 3,
             FeedForward::Plain { .. } => 2,
         };
         (4 * self.width + matrices * self.d_ff()) * self.width * self.layers
@@ -174,6 +187,20 @@ mod tests {
         // feed-forward 512; head 128. The backward pass counts twice.
         let forward = 16.0 + 192.0 + 32.0 + 12.0 + 32.0 + 64.0 + 512.0 + 128.0;
         assert_close(Convention::ChinchillaExact.flops_per_token(&shape), 3.0 * forward / 2.0, 1e-15);
+        // Three matrices of 10 columns: 2·2·4·30 in place of 512.
+        let swiglu = Shape { feed_forward: FeedForward::SwiGlu { width: 10 }, ..shape };
+        assert_eq!((swiglu.body_params(), swiglu.d_ff()), ((16 + 30) * 4, 10));
+        let forward = forward - 512.0 + 480.0;
+        assert_close(Convention::ChinchillaExact.flops_per_token(&swiglu), 3.0 * forward / 2.0, 1e-15);
+    }
+
+    #[test]
+    fn a_swiglu_of_openlms_width_is_the_papers() {
+        for (width, layers, d_ff, ..) in GRID {
+            let gated = Shape { width, layers, seq: 2048, vocab: 50432, heads: 4, feed_forward: FeedForward::Gated };
+            let own = Shape { feed_forward: FeedForward::SwiGlu { width: openlm_width(4 * width) }, ..gated };
+            assert_eq!((own.d_ff(), own.body_params()), (d_ff, gated.body_params()));
+        }
     }
 
     #[test]

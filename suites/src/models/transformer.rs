@@ -2,7 +2,7 @@
 //! (Vaswani et al. 2017; Xiong et al. 2020, §3.1 and Table 1).
 
 use super::{Built, Counted, Init, Model, Network, Shape};
-use crate::fits::accounting::FeedForward;
+use crate::fits::accounting::{FeedForward, openlm_width};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 use preheat_kernels::ops::{Activation, Attention};
@@ -21,12 +21,17 @@ pub(super) const ENTRY: Entry<Box<dyn Model>> = Entry {
         def("layers", "L", ParamKind::Int { min: 1, max: 1024 }, Preset::Required),
         def("width", "C, divisible by heads", SIZE, Preset::Required),
         def("heads", "H", SIZE, Preset::Int(1)),
-        def("ffn_ratio", "F/C", ParamKind::Int { min: 1, max: 64 }, Preset::Int(4)),
+        def(
+            "ffn_ratio",
+            "F/C, of which swiglu takes two thirds for each of its three matrices",
+            ParamKind::Int { min: 1, max: 64 },
+            Preset::Int(4),
+        ),
         def("norm", "where the layer norms stand", ParamKind::Choice(&["pre-ln", "post-ln"]), Preset::Text("pre-ln")),
         def(
             "activation",
-            "of the feed-forward branch",
-            ParamKind::Choice(&["relu", "gelu-tanh", "gelu-erf"]),
+            "of the feed-forward branch; swiglu-256 rounds its width up to a multiple of 256",
+            ParamKind::Choice(&["relu", "gelu-tanh", "gelu-erf", "swiglu", "swiglu-256"]),
             Preset::Text("relu"),
         ),
         def(
@@ -64,6 +69,8 @@ pub struct Transformer {
     ffn: usize,
     pre_ln: bool,
     activation: Activation,
+    /// SwiGLU: (silu(x·W_gate) ⊙ x·W_in)·W_out without biases (Shazeer 2020, eq. 6).
+    gated: bool,
     positions: Positions,
     tied: bool,
     causal: bool,
@@ -90,17 +97,22 @@ impl Transformer {
             let wrong = format!("{width} is not divisible by heads {heads}; allowed: multiples of {heads}");
             return Err(Invalid::new("width", wrong));
         }
+        let plain = p.size("ffn_ratio") * width;
+        let (activation, gated, ffn) = match p.text("activation") {
+            "relu" => (Activation::Relu, false, plain),
+            "gelu-tanh" => (Activation::GeluTanh, false, plain),
+            "gelu-erf" => (Activation::GeluErf, false, plain),
+            "swiglu" => (Activation::Silu, true, (2 * plain / 3).max(1)),
+            _ => (Activation::Silu, true, openlm_width(plain.max(2) as u64) as usize),
+        };
         Ok(Self {
             layers: p.size("layers"),
             width,
             heads,
-            ffn: p.size("ffn_ratio") * width,
+            ffn,
             pre_ln: p.text("norm") == "pre-ln",
-            activation: match p.text("activation") {
-                "relu" => Activation::Relu,
-                "gelu-tanh" => Activation::GeluTanh,
-                _ => Activation::GeluErf,
-            },
+            activation,
+            gated,
             positions: match p.text("positions") {
                 "learned" => Positions::Learned,
                 "sinusoidal" => Positions::Sinusoidal,
@@ -120,7 +132,7 @@ impl Transformer {
     /// Weights of one layer's matrices.
     fn layer_weights(&self) -> usize {
         let out = if self.out_projection { self.width } else { 0 };
-        self.width * (3 * self.width + out + 2 * self.ffn)
+        self.width * (3 * self.width + out + if self.gated { 3 } else { 2 } * self.ffn)
     }
 }
 
@@ -128,7 +140,8 @@ impl Model for Transformer {
     fn parameters(&self, vocab: usize, seq: usize) -> u64 {
         let (c, f) = (self.width, self.ffn);
         let out_bias = if self.out_projection { c } else { 0 };
-        let layer = self.layer_weights() + 3 * c + out_bias + f + c + 4 * c;
+        let ffn_biases = if self.gated { 0 } else { f + c };
+        let layer = self.layer_weights() + 3 * c + out_bias + ffn_biases + 4 * c;
         let positions = if self.positions == Positions::Learned { seq * c } else { 0 };
         let head = if self.tied { 0 } else { c * vocab };
         let last_norm = if self.pre_ln { 2 * c } else { 0 };
@@ -144,7 +157,9 @@ impl Model for Transformer {
 
     fn counted(&self, vocab: usize, seq: usize) -> Option<Counted> {
         let [width, layers, seq, vocab, heads] = [self.width, self.layers, seq, vocab, self.heads].map(|x| x as u64);
-        let feed_forward = FeedForward::Plain { width: self.ffn as u64 };
+        let ffn = self.ffn as u64;
+        let feed_forward =
+            if self.gated { FeedForward::SwiGlu { width: ffn } } else { FeedForward::Plain { width: ffn } };
         // The counts speak of a causal decoder with its four attention matrices.
         (self.causal && self.out_projection).then_some(Counted { width, layers, seq, vocab, heads, feed_forward })
     }
@@ -272,7 +287,7 @@ impl<'m> Builder<'m> {
         if m.out_projection {
             let w_out = self.weight(&format!("{name}.attn.w_out"), c, c);
             let b_out = self.bias(&format!("{name}.attn.b_out"), c);
-            self.branch(mixed, w_out, b_out, residual)
+            self.branch(mixed, w_out, Some(b_out), residual)
         } else {
             let mixed = self.dropped(mixed);
             self.graph.add(residual, mixed)
@@ -287,21 +302,42 @@ impl<'m> Builder<'m> {
         residual: TensorId,
     ) -> Result<(TensorId, TensorId), ShapeError> {
         let (c, f) = (self.model.width, self.model.ffn);
+        if self.model.gated {
+            return self.swiglu(name, x, residual);
+        }
         let w_in = self.weight(&format!("{name}.ffn.w_in"), c, f);
         let b_in = self.bias(&format!("{name}.ffn.b_in"), f);
         let h = self.graph.linear(x, w_in, Some(b_in), None)?;
         let h = self.graph.activation(self.model.activation, h);
         let w_out = self.weight(&format!("{name}.ffn.w_out"), f, c);
         let b_out = self.bias(&format!("{name}.ffn.b_out"), c);
-        Ok((self.branch(h, w_out, b_out, residual)?, w_out))
+        Ok((self.branch(h, w_out, Some(b_out), residual)?, w_out))
+    }
+
+    fn swiglu(&mut self, name: &str, x: TensorId, residual: TensorId) -> Result<(TensorId, TensorId), ShapeError> {
+        let (c, f) = (self.model.width, self.model.ffn);
+        let w_gate = self.weight(&format!("{name}.ffn.w_gate"), c, f);
+        let w_in = self.weight(&format!("{name}.ffn.w_in"), c, f);
+        let gate = self.graph.linear(x, w_gate, None, None)?;
+        let gate = self.graph.activation(self.model.activation, gate);
+        let h = self.graph.linear(x, w_in, None, None)?;
+        let h = self.graph.mul(gate, h)?;
+        let w_out = self.weight(&format!("{name}.ffn.w_out"), f, c);
+        Ok((self.branch(h, w_out, None, residual)?, w_out))
     }
 
     /// residual + dropout(x·w + b); without dropout the residual is added by the product itself.
-    fn branch(&mut self, x: TensorId, w: TensorId, b: TensorId, residual: TensorId) -> Result<TensorId, ShapeError> {
+    fn branch(
+        &mut self,
+        x: TensorId,
+        w: TensorId,
+        b: Option<TensorId>,
+        residual: TensorId,
+    ) -> Result<TensorId, ShapeError> {
         if self.model.dropout == 0.0 {
-            return self.graph.linear(x, w, Some(b), Some(residual));
+            return self.graph.linear(x, w, b, Some(residual));
         }
-        let y = self.graph.linear(x, w, Some(b), None)?;
+        let y = self.graph.linear(x, w, b, None)?;
         let y = self.dropped(y);
         self.graph.add(residual, y)
     }

@@ -1,7 +1,8 @@
 //! GI-Adam (Kalra & Barkeshli 2024): Adam whose second moment starts at the square of the first gradient, v_0 = g_0².
 //!
-//! AdamW's step (see `adamw.rs`) with v_1 = β2·g_1² + (1−β2)·g_1² = g_1²: the gradient of step 1 is g_0, no other one is
-//! computed for it. Both bias corrections stay. Since v needs none, dividing it by 1 − β2^t makes early steps
+//! AdamW's step (see `adamw.rs`) with v_1 = β2·g_1² + (1−β2)·g_1² = g_1². Deviation: the gradient of step 1 is g_0, while the
+//! authors' training scripts take g_0 from a batch of its own before the first step, so that their v_1 mixes two batches.
+//! Decoupled weight decay is an option here and none by default. Both bias corrections stay. Since v needs none, dividing it by 1 − β2^t makes early steps
 //! smaller: Adam with an automatic warm-up √(1−β2^t). m starts at 0; steps count from 1; ε stands as in `adam`.
 
 use super::Optimizer;

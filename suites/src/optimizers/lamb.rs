@@ -2,10 +2,11 @@
 //!
 //! m, v and their corrections as in `adam`;  u = m̂/(√v̂ + ε) + weight_decay·p;  p ← p − lr·(‖p‖/‖u‖)·u
 //!
-//! The norms are those of one parameter tensor; the ratio is 1 where one of them is 0, as in the authors' code. φ of the
-//! paper is the identity. As printed, both corrections are applied (t counted from 1), ε is added to the
-//! bias-corrected root, and the decay passes through the ratio. Deviation: the authors' code leaves biases and LayerNorm
-//! parameters without decay and ratio; the algorithm as printed does not, nor does this.
+//! A layer of the paper is one parameter tensor here. As printed, both corrections are applied (t counted from 1), ε is
+//! added to the bias-corrected root, and the decay passes through the ratio. Deviations: φ is the identity, without the
+//! paper's bounds; the ratio is 1 where one of the norms is 0, as in the authors' code, where the algorithm as printed
+//! would leave a tensor of zeros at zero for ever. The authors' code leaves biases and LayerNorm parameters without decay and
+//! ratio; the algorithm as printed does not, nor does this.
 
 use super::Optimizer;
 use super::adam::{BETA1, BETA2, EPS, Moments};

@@ -133,7 +133,7 @@ impl Cohort {
         self.net = Some(net);
         let (flags, values) = (vec![false; runs], vec![0.0; runs]);
         let (running, due, named) = (flags.clone(), flags.clone(), flags);
-        let ahead = self.net.as_ref().map_or(1, |net| net.session.room());
+        let ahead = self.room();
         let (lr, kept) = (vec![0.0; ahead * runs], Vec::with_capacity(2 * ahead * runs));
         let (loss, set_loss) = (values.clone(), values);
         self.room = Room { running, due, lr, kept, loss, named, set_loss, ..Room::default() };
@@ -223,8 +223,16 @@ impl Cohort {
         Ok(())
     }
 
-    /// Takes the numbers of the steps that the device was given. A run that diverged among them ends there.
-    fn settle(&mut self) -> Result<(), DeviceError> {
+    /// Steps that the device may be given before it answers: [`Self::advance`] returns before they are done.
+    pub fn room(&self) -> usize {
+        self.net.as_ref().map_or(1, |net| net.session.room())
+    }
+
+    /// Waits for the steps that the device was given, and takes their numbers. A run that diverged among them ends there.
+    ///
+    /// # Errors
+    /// The device failed; the cohort is then unusable.
+    pub fn settle(&mut self) -> Result<(), DeviceError> {
         let Some(net) = self.net.as_mut().filter(|_| self.ahead > 0) else { return Ok(()) };
         let (runs, Room { running, lr, kept, .. }) = (self.members.len(), &mut self.room);
         net.take(kept)?;

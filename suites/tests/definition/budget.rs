@@ -2,8 +2,11 @@
 
 use preheat_suites::claims::Tier;
 use preheat_suites::definition::{Registry, parse, parse_recipe};
+use preheat_suites::fits::published::porian2024;
+use preheat_suites::models::MODELS;
 use preheat_suites::plan::{Plan, PlanOptions};
 use preheat_suites::record::{Measured, Outcome};
+use preheat_suites::registry::build;
 use preheat_suites::run::Recipe;
 use std::collections::BTreeMap;
 
@@ -107,4 +110,20 @@ fn a_batch_is_taken_by_arm_and_keeps_the_tokens() {
         assert_eq!(recipe.train.int("steps"), steps(1e9 / (6.0 * params)), "{arm}");
         assert_eq!(recipe.schedule.params.int("warmup_steps"), steps(params), "{arm}");
     }
+}
+
+#[test]
+fn the_paper_tier_of_scaling_has_the_papers_sizes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scaling.yaml");
+    let suite = parse("scaling.yaml", &std::fs::read(path).unwrap(), &Registry::builtin()).unwrap();
+    let plan = Plan::new(&suite, Tier::Paper, &PlanOptions::default()).unwrap();
+    let mut sizes = std::collections::BTreeSet::new();
+    for planned in plan.resolve_stage(0, &BTreeMap::new()).unwrap() {
+        let model = build("model", MODELS, &planned.run.recipe.model).unwrap();
+        let shape = model.counted(50432, 2048).unwrap();
+        sizes.insert((shape.width, shape.layers, shape.d_ff(), shape.body_params(), shape.all_params()));
+    }
+    let published = porian2024().shapes();
+    let published = published.iter().map(|s| (s.width, s.layers, s.d_ff(), s.body_params(), s.all_params()));
+    assert_eq!(sizes, published.collect());
 }

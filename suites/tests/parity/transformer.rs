@@ -11,16 +11,21 @@ use preheat_suites::optimizers::Optimizer;
 use preheat_suites::registry::Scalar;
 use std::sync::Arc;
 
-const FIXTURES: [&str; 4] = ["post_ln_relu", "post_ln_gelu_smoothed", "pre_ln_gelu", "pre_ln_relu_smoothed"];
+const FIXTURES: [&str; 5] =
+    ["post_ln_relu", "post_ln_gelu_smoothed", "pre_ln_gelu", "pre_ln_relu_smoothed", "pre_ln_swiglu"];
 
 fn network(f: &Fixture) -> Network {
     let text = |key: &str| Scalar::Text(f.recipe[key].as_str().expect("text").into());
     let int = |x: usize| Scalar::Int(i64::try_from(x).expect("a small size"));
+    let ffn_ratio = f.int("ffn_width") / f.int("width");
+    // A gated branch has two thirds of the width.
+    let ffn_ratio =
+        if f.recipe["activation"] == "swiglu" { f.int("ffn_width") * 3 / 2 / f.int("width") } else { ffn_ratio };
     let given = [
         ("layers", int(f.int("layers"))),
         ("width", int(f.int("width"))),
         ("heads", int(f.int("heads"))),
-        ("ffn_ratio", int(f.int("ffn_width") / f.int("width"))),
+        ("ffn_ratio", int(ffn_ratio)),
         ("norm", text("norm")),
         ("activation", text("activation")),
     ];

@@ -41,6 +41,7 @@ pub fn activation(cohort: &Cohort, count: usize, f: Activation, x: Operand, y: O
         Activation::GeluTanh => "gelu_tanh_forward",
         Activation::GeluErf => "gelu_erf_forward",
         Activation::Tanh => "tanh_forward",
+        Activation::Silu => "silu_forward",
     };
     cohort.pointwise(kernel, count, [x, Operand::ABSENT, y], 0.0)
 }
@@ -51,6 +52,7 @@ pub fn activation_backward(cohort: &Cohort, count: usize, f: Activation, [x, dy,
         Activation::GeluTanh => "gelu_tanh_backward",
         Activation::GeluErf => "gelu_erf_backward",
         Activation::Tanh => "tanh_backward",
+        Activation::Silu => "silu_backward",
     };
     cohort.pointwise(kernel, count, [x, dy, dx], 0.0)
 }
