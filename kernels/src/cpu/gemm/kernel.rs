@@ -111,6 +111,7 @@ impl Cursor {
 /// The pointer, of which the compiler knows nothing any more. Otherwise it keeps a pointer for each row of A,
 /// more than there are registers, and reads most of them back from the stack at each term.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written: there is no instruction")]
 fn in_register(mut p: *const f32) -> *const f32 {
     // SAFETY: no instruction at all.
     unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };

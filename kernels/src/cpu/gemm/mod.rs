@@ -287,6 +287,7 @@ impl Product {
         } else {
             columns.end - (columns.end - columns.start) % S::PANEL
         };
+        assert!(terms.len() * columns.len().next_multiple_of(S::PANEL) <= buffer.len(), "a block of B fits its copy");
         let first = columns.start;
         let panels = Panels { buffer: buffer.as_mut_ptr(), first, copied_from, by_first_tile };
         for j in (copied_from..columns.end).step_by(S::PANEL) {
@@ -399,6 +400,7 @@ impl Split {
 /// Where the panels of one block of B are.
 struct Panels {
     buffer: *mut f32,
+    /// The block's first column.
     first: usize,
     /// Columns from here on are in the buffer.
     copied_from: usize,
