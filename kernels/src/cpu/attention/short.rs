@@ -229,8 +229,8 @@ unsafe fn group<S: GemmIsa, const N: usize, const R: usize>(
     operands.ahead = if ahead < product.ahead[0].as_ptr_range().end { ahead } else { product.ahead[0].as_ptr() };
     let mut seen = [Within(S::WIDTH); R];
     if product.shape.causal {
-        for r in 0..R {
-            seen[r] = Within(first + r + 1 - (N - 1) * S::WIDTH);
+        for (r, seen) in seen.iter_mut().enumerate() {
+            *seen = Within(first + r + 1 - (N - 1) * S::WIDTH);
         }
     }
     rows.take(s, product.shape.seq, first, x, seen);
