@@ -10,8 +10,8 @@ macro_rules! unroll {
     ($i:ident < $bound:expr, at most 8 => $body:block) => {
         $crate::cpu::unroll::unroll!(@each $i, $bound, 8, $body, 0 1 2 3 4 5 6 7)
     };
-    ($i:ident < $bound:expr, at most 12 => $body:block) => {
-        $crate::cpu::unroll::unroll!(@each $i, $bound, 12, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    ($i:ident < $bound:expr, at most 13 => $body:block) => {
+        $crate::cpu::unroll::unroll!(@each $i, $bound, 13, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12)
     };
     (@each $i:ident, $bound:expr, $most:literal, $body:block, $($n:literal)+) => {{
         const { assert!($bound <= $most) };

@@ -4,9 +4,9 @@
 use super::kernel::Tile;
 use crate::cpu::simd::Isa;
 
-/// Most rows a tile may have, over all instruction sets. Twelve strided rows are what the address
-/// registers of x86-64 hold without spilling.
-pub(super) const MAX_ROWS: usize = 12;
+/// Most rows a tile may have, over all instruction sets: 13 make 5 tiles of 64 rows, and each three strided rows have a
+/// register for their address.
+pub(super) const MAX_ROWS: usize = 13;
 
 /// Computes one tile.
 ///

@@ -85,7 +85,7 @@ const C_AHEAD: usize = 24;
 /// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
 /// addresses fit the registers.
 struct Cursor {
-    a: [*const f32; MAX_ROWS / 3],
+    a: [*const f32; MAX_ROWS.div_ceil(3)],
     b: *const f32,
     copy: *mut f32,
 }
@@ -94,7 +94,7 @@ impl Cursor {
     #[inline(always)]
     fn new(tile: &Tile, place: &Place) -> Self {
         let row = |r: usize| place.a.wrapping_add(r * tile.a_row);
-        Self { a: [row(0), row(3), row(6), row(9)], b: place.b, copy: tile.copy }
+        Self { a: [row(0), row(3), row(6), row(9), row(12)], b: place.b, copy: tile.copy }
     }
     #[inline(always)]
     fn a(&self, tile: &Tile, r: usize) -> *const f32 {
@@ -139,7 +139,7 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
             unroll!(v < N, at most 4 => { s.store_at(at.copy.wrapping_add(v * S::WIDTH), y[v]); });
             at.copy = at.copy.wrapping_add(S::PANEL);
         }
-        unroll!(r < R, at most 12 => {
+        unroll!(r < R, at most 13 => {
             if rows.start <= r && r < rows.end {
                 let x = s.splat(*at.a(tile, r));
                 unroll!(v < N, at most 4 => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
@@ -203,7 +203,7 @@ unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILES: bool>(
             *ahead = fetch(s, tile, *ahead);
             let mut y = [s.splat(0.0); N];
             unroll!(v < N, at most 4 => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 let x = s.splat(if TILES { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
                 unroll!(v < N, at most 4 => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             });
@@ -286,7 +286,7 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 
         let mut at = Cursor::new(tile, place);
         if !tile.head.is_empty() {
-            unroll!(step < R, at most 12 => {
+            unroll!(step < R, at most 13 => {
                 if tile.head.contains(&step) {
                     term::<S, R, N, false>(s, &mut acc, 0..step + 1, tile, &mut at);
                 }
@@ -316,7 +316,7 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
             }
         }
         if !tile.tail.is_empty() {
-            unroll!(step < R, at most 12 => {
+            unroll!(step < R, at most 13 => {
                 if tile.tail.contains(&step) {
                     term::<S, R, N, false>(s, &mut acc, step..R, tile, &mut at);
                 }
@@ -325,7 +325,7 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 
         if !place.residual.is_null() {
             let residual: [[S::F; N]; R] = load(s, tile, place, whole, place.residual, tile.c_row);
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 unroll!(v < N, at most 4 => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
             });
         }
@@ -365,11 +365,11 @@ unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
     unsafe {
         let mut x = [[s.splat(0.0); N]; R];
         if whole {
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 unroll!(v < N, at most 4 => { x[r][v] = s.load_at(from.wrapping_add(r * stride + v * S::WIDTH)); });
             });
         } else {
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 unroll!(v < N, at most 4 => {
                     x[r][v] = s.load_first_at(from.wrapping_add(r * stride + v * S::WIDTH), place.lanes::<S>(tile, r, v));
                 });
@@ -390,14 +390,14 @@ unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(
     // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
         if whole {
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 unroll!(v < N, at most 4 => {
                     let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_at(to, acc[r][v]);
                 });
             });
         } else {
-            unroll!(r < R, at most 12 => {
+            unroll!(r < R, at most 13 => {
                 unroll!(v < N, at most 4 => {
                     let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_first_at(to, place.lanes::<S>(tile, r, v), acc[r][v]);
