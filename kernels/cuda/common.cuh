@@ -12,6 +12,16 @@ typedef unsigned long long u64;
 #define SHARED(name) extern __shared__ __align__(16) float name[]
 #endif
 
+#ifndef BLOCK_ANEW
+// blockIdx.x, asked for again: what follows from it is then computed again, where else a register would keep it.
+__device__ __forceinline__ u32 block_anew() {
+    u32 x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return x;
+}
+#define BLOCK_ANEW() block_anew()
+#endif
+
 #define ALL_LANES 0xffffffffu
 #define LANES 32u
 

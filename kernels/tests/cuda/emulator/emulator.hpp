@@ -354,6 +354,7 @@ extern "C" const char* emulator_launch(void (*kernel)(void**), void** arguments,
 #define blockDim (emulator::block_dim)
 #define gridDim (emulator::grid_dim)
 #define SHARED(name) float* const name = emulator::shared
+#define BLOCK_ANEW() (blockIdx.x)
 
 #define __syncthreads() emulator::wait(emulator::AT_BARRIER, __FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, lanes) \
