@@ -273,8 +273,8 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
                 buffer = SIZE - buffer;
                 a.store(chunks + buffer);
                 b.store(chunks + buffer + SIZE_A);
+                __syncthreads();
             }
-            __syncthreads();
         }
         end();
     }
