@@ -10,8 +10,8 @@
 #define START_ACCUMULATE 1u
 #define START_BIAS 2u
 
-// Terms that the common loop has in a row. NVRTC 13.0 for sm_100 asks for shared memory so early that more spill.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 1000
+// Terms that the common loop has in a row. From sm_100 on NVRTC 13.0 loads so far ahead that more of them spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 #define TERMS_AT_ONCE 2
 #else
 #define TERMS_AT_ONCE 16
@@ -26,48 +26,50 @@ __device__ __forceinline__ bool aligned(const float* at, u32 stride) { return ((
 template <u32 EXTENT, u32 CHUNK, u32 THREADS, bool K_INNER> struct Loader {
     static_assert(THREADS == 2 * EXTENT && CHUNK % 8 == 0, "eight terms are one vector a thread");
     static constexpr u32 COUNT = CHUNK / 8, PITCH = EXTENT + 4, ACROSS = EXTENT / 4;
-    // The thread's four at the first term that is fetched next.
+    // The thread's first four of the chunk that is fetched next.
     const float* at;
-    u32 stride, k;
-    bool plain;
+    u32 stride;
     float4 held[COUNT];
 
     static __device__ __forceinline__ u32 row() { return K_INNER ? threadIdx.x / 2 : threadIdx.x % ACROSS * 4; }
     static __device__ __forceinline__ u32 term() { return K_INNER ? threadIdx.x % 2 * 4 : threadIdx.x / ACROSS; }
 
-    __device__ __forceinline__ Loader(const float* matrix, u32 stride, u32 row0, u32 limit, u32 term0, u32 k)
-        : stride(stride), k(k) {
-        plain = aligned(matrix, stride) && limit >= row0 + EXTENT;
+    __device__ __forceinline__ Loader(const float* matrix, u32 stride, u32 row0, u32 term0) : stride(stride) {
         u64 outer = K_INNER ? row0 + row() : term0 + term(), inner = K_INNER ? term0 + term() : row0 + row();
         at = matrix + outer * stride + inner;
     }
 
-    // How many of this thread's rows the matrix has, at most four.
-    static __device__ __forceinline__ u32 rows_left(u32 row0, u32 limit) {
-        u32 first = row0 + row();
-        u32 left = limit > first ? limit - first : 0;
-        return left < 4 ? left : 4;
+    // Whether the matrix has all rows of the tile, each thread's at addresses for 128-bit loads.
+    __device__ __forceinline__ bool is_plain(u32 row0, u32 limit) const {
+        return aligned(at, stride) && limit >= row0 + EXTENT;
+    }
+    __device__ __forceinline__ u32 eight_terms() const { return K_INNER ? 8 : 8 * stride; }
+
+    // The next chunk, all of which lies in the matrix. `__ldg` says that it is global memory, which NVRTC does not see in
+    // each form of this loop.
+    __device__ __forceinline__ void fetch() {
+#pragma unroll
+        for (u32 v = 0; v < COUNT; v++) held[v] = __ldg((const float4*)(at + v * eight_terms()));
+        at += COUNT * eight_terms();
     }
 
-    // What lies outside the matrix is not read, and zero in its place is never used.
-    __device__ __forceinline__ float4 edge(const float* from, u32 t, u32 left) const {
-        float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        u32 count = K_INNER ? (left > 0 && t < k ? k - t : 0) : (t < k ? left : 0);
-        if (count > 0) v.x = from[0];
-        if (count > 1) v.y = from[1];
-        if (count > 2) v.z = from[2];
-        if (count > 3) v.w = from[3];
-        return v;
-    }
-
-    // The next chunk. `PLAIN`: all of it lies in the matrix, at addresses for 128-bit loads.
-    template <bool PLAIN> __device__ __forceinline__ void fetch(u32 first, u32 left = 0) {
-        u32 eight = K_INNER ? 8 : 8 * stride;
+    // The next chunk, which begins with term `first` of `end`. What lies outside the matrix is not read, and zero in its
+    // place is never used.
+    __device__ __forceinline__ void fetch_edge(u32 row0, u32 limit, u32 first, u32 end) {
+        u32 left = limit > row0 + row() ? limit - row0 - row() : 0;
 #pragma unroll
         for (u32 v = 0; v < COUNT; v++) {
-            held[v] = PLAIN ? *(const float4*)(at + v * eight) : edge(at + v * eight, first + term() + v * 8, left);
+            const float* from = at + v * eight_terms();
+            u32 t = first + term() + v * 8, terms = t < end ? end - t : 0;
+            u32 count = K_INNER ? (left > 0 ? terms : 0) : (terms > 0 ? left : 0);
+            float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (count > 0) x.x = __ldg(from + 0);
+            if (count > 1) x.y = __ldg(from + 1);
+            if (count > 2) x.z = __ldg(from + 2);
+            if (count > 3) x.w = __ldg(from + 3);
+            held[v] = x;
         }
-        at += COUNT * eight;
+        at += COUNT * eight_terms();
     }
 
     __device__ __forceinline__ void store(float* shared) const {
@@ -218,38 +220,49 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
         }
     }
 
+    // The terms of a tile.
+    struct Span {
+        // What some row has, and what all rows have.
+        u32 first, end, full_from, full_to;
+        // Rows of A and columns of B that are stored: what no row has need not be.
+        u32 rows, columns, last_row;
+    };
+    __device__ __forceinline__ Span span() const {
+        Span s;
+        s.last_row = i0 + BM - 1 < p.m ? i0 + BM - 1 : p.m - 1;
+        s.first = p.k_range == K_FROM_ROW ? i0 : 0;
+        s.end = p.k_range == K_UP_TO_ROW && s.last_row + 1 < p.k ? s.last_row + 1 : p.k;
+        s.full_from = p.k_range == K_FROM_ROW ? s.last_row : 0;
+        s.full_to = p.k_range == K_UP_TO_ROW && i0 + 1 < p.k ? i0 + 1 : p.k;
+        s.rows = p.k_range == K_FROM_ROW && p.k < p.m ? p.k : p.m;
+        s.columns = p.up_to_row && p.m < p.n ? p.m : p.n;
+        return s;
+    }
+
     __device__ __forceinline__ void compute() {
         SHARED(chunks);
-        u32 last_row = i0 + BM - 1 < p.m ? i0 + BM - 1 : p.m - 1;
-        if (p.up_to_row && j0 > last_row) return;
+        Span s = span();
+        if (p.up_to_row && j0 > s.last_row) return;
         begin();
-        u32 first = p.k_range == K_FROM_ROW ? i0 : 0;
-        u32 end_term = p.k_range == K_UP_TO_ROW && last_row + 1 < p.k ? last_row + 1 : p.k;
-        // All rows have the terms from `full_from` up to `full_to`.
-        u32 full_from = p.k_range == K_FROM_ROW ? last_row : 0;
-        u32 full_to = p.k_range == K_UP_TO_ROW && i0 + 1 < p.k ? i0 + 1 : p.k;
-        // What no row has need not be stored.
-        u32 rows = p.k_range == K_FROM_ROW && p.k < p.m ? p.k : p.m;
-        LoaderA a(matrix(p.a), p.lda, i0, rows, first, end_term);
-        u32 columns = p.up_to_row && p.m < p.n ? p.m : p.n;
-        LoaderB b(matrix(p.b), p.ldb, j0, columns, first, end_term);
-        u32 buffer = 0;
-        // Both in one register.
-        u32 edges = LoaderA::rows_left(i0, rows) * 8 + LoaderB::rows_left(j0, columns);
-        if (first < end_term) {
-            a.template fetch<false>(first, edges / 8);
-            b.template fetch<false>(first, edges % 8);
+        LoaderA a(matrix(p.a), p.lda, i0, s.first);
+        LoaderB b(matrix(p.b), p.ldb, j0, s.first);
+        bool common = s.first >= s.full_from, more = s.first < s.end;
+        // Up to where chunks are whole and the next one is plain to fetch.
+        bool plain = a.is_plain(i0, s.rows) && b.is_plain(j0, s.columns);
+        u32 plain_to = plain ? (s.full_to < s.end ? s.full_to : s.end) : 0, term = s.first, buffer = 0;
+        if (more) {
+            a.fetch_edge(i0, s.rows, term, s.end);
+            b.fetch_edge(j0, s.columns, term, s.end);
             a.store(chunks);
             b.store(chunks + SIZE_A);
         }
         __syncthreads();
-        // Up to where chunks are whole and the next one is plain to fetch: the common loop has no conditions inside.
-        u32 plain_to = a.plain && b.plain ? (full_to < end_term ? full_to : end_term) : 0;
-        for (u32 term = first; term < end_term; term += CHUNK) {
-            if (term >= full_from) {
+        while (more) {
+            if (common) {
+                // No conditions inside.
                 for (; term + 2 * CHUNK <= plain_to; term += CHUNK) {
-                    a.template fetch<true>(term + CHUNK);
-                    b.template fetch<true>(term + CHUNK);
+                    a.fetch();
+                    b.fetch();
                     const float* present = chunks + buffer;
 #pragma unroll TERMS_AT_ONCE
                     for (u32 t = 0; t < CHUNK; t++) multiply<ALL_TERMS>(present, t, term);
@@ -259,13 +272,18 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
                     __syncthreads();
                 }
             }
-            bool more = term + CHUNK < end_term;
+            // Another chunk, at an edge, at the mask or the last one. What it asks of the tile is computed anew.
+            place();
+            s = span();
+            u32 next = term + CHUNK;
+            more = next < s.end;
+            common = next >= s.full_from;
             if (more) {
-                a.template fetch<false>(term + CHUNK, edges / 8);
-                b.template fetch<false>(term + CHUNK, edges % 8);
+                a.fetch_edge(i0, s.rows, next, s.end);
+                b.fetch_edge(j0, s.columns, next, s.end);
             }
             const float* present = chunks + buffer;
-            u32 count = more ? CHUNK : end_term - term;
+            u32 count = more ? CHUNK : s.end - term;
             if (p.k_range == K_UP_TO_ROW) multiply_some<TERMS_UP_TO_ROW>(present, count, term);
             else if (p.k_range == K_FROM_ROW) multiply_some<TERMS_FROM_ROW>(present, count, term);
             else multiply_some<ALL_TERMS>(present, count, term);
@@ -275,6 +293,7 @@ template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Til
                 b.store(chunks + buffer + SIZE_A);
                 __syncthreads();
             }
+            term = next;
         }
         end();
     }

@@ -385,6 +385,7 @@ static inline int __float_as_int(float a) { return emulator::as<int>(a); }
 static inline unsigned __float_as_uint(float a) { return emulator::as<unsigned>(a); }
 static inline float __int_as_float(int a) { return emulator::as<float>(a); }
 static inline float __uint_as_float(unsigned a) { return emulator::as<float>(a); }
+template <class T> static inline T __ldg(const T* at) { return *at; }
 static inline int __ffs(unsigned a) { return __builtin_ffs((int)a); }
 
 // What a kernel must not name: approximations, contractions, and whatever has no order.
