@@ -12,6 +12,16 @@ typedef unsigned long long u64;
 #define SHARED(name) extern __shared__ __align__(16) float name[]
 #endif
 
+#ifndef BLOCK_ANEW
+// blockIdx.x, asked for again: what follows from it is then computed again, where else a register would keep it.
+__device__ __forceinline__ u32 block_anew() {
+    u32 x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return x;
+}
+#define BLOCK_ANEW() block_anew()
+#endif
+
 #define ALL_LANES 0xffffffffu
 #define LANES 32u
 
@@ -80,11 +90,46 @@ __device__ __forceinline__ float fold_largest(float largest) {
     return largest;
 }
 
-// A thread an element: where this thread's lies, and whether it has one.
-__device__ __forceinline__ bool has_element(const u32* active, u32 count, u32& run, u32& i) {
+// A thread four elements: where this thread's begin, and whether it has any.
+__device__ __forceinline__ bool has_elements(const u32* active, u32 count, u32& run, u32& i) {
     run = blockIdx.z;
-    i = blockIdx.x * blockDim.x + threadIdx.x;
+    i = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
     return active[run] && i < count;
+}
+
+struct Four {
+    float at[4];
+};
+
+// 128-bit loads and stores need addresses that 16 divides.
+__device__ __forceinline__ bool is_vector(const float* at, u32 left) { return left >= 4 && ((u64)at & 15) == 0; }
+
+// Elements i to i + 3 of `count`; zeros for those that are not there.
+__device__ __forceinline__ Four four(const float* from, u32 i, u32 count) {
+    const float* at = from + i;
+    u32 left = count - i;
+    Four x = {{0.0f, 0.0f, 0.0f, 0.0f}};
+    if (is_vector(at, left)) {
+        float4 v = *(const float4*)at;
+        x = {{v.x, v.y, v.z, v.w}};
+    } else {
+        for (u32 e = 0; e < 4; e++) {
+            if (e < left) x.at[e] = at[e];
+        }
+    }
+    return x;
+}
+
+__device__ __forceinline__ void put(float* to, u32 i, u32 count, const Four& x) {
+    float* at = to + i;
+    u32 left = count - i;
+    if (is_vector(at, left)) {
+        *(float4*)at = make_float4(x.at[0], x.at[1], x.at[2], x.at[3]);
+    } else {
+        for (u32 e = 0; e < 4; e++) {
+            if (e < left) at[e] = x.at[e];
+        }
+    }
 }
 
 // A warp a row: whole warps have one or have none.
@@ -93,4 +138,40 @@ __device__ __forceinline__ bool has_row(const u32* active, u32 rows, u32& run, u
     row = blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
     lane = threadIdx.x % LANES;
     return active[run] && row < rows;
+}
+
+// Up to PIECE elements of a row, eight a lane: element first + lane + 32 e. All are asked for before the first is used,
+// and a row that is no longer stays in registers from one pass to the next.
+#define PIECE 256u
+#define EACH 8u
+
+struct Piece {
+    float at[EACH];
+};
+
+// A lane's elements of the row from `first` on are those e with 32 e below this.
+__device__ __forceinline__ u32 lane_end(u32 first, u32 n, u32 lane) {
+    return n > first + lane ? n - (first + lane) : 0;
+}
+#define EACH_OF_PIECE(e, end) \
+    for (u32 e = 0; e < EACH; e++) \
+        if (e * LANES < (end))
+
+// The row's elements from `first` on; zeros beyond its end.
+__device__ __forceinline__ Piece piece(const float* row, u32 first, u32 n, u32 lane) {
+    const float* at = row + first + lane;
+    u32 end = lane_end(first, n, lane);
+    Piece x;
+    for (u32 e = 0; e < EACH; e++) x.at[e] = e * LANES < end ? at[e * LANES] : 0.0f;
+    return x;
+}
+
+// The same, unless the whole row is held already.
+__device__ __forceinline__ void next_piece(Piece& x, const float* row, u32 first, u32 n, u32 lane) {
+    if (n > PIECE) x = piece(row, first, n, lane);
+}
+
+__device__ __forceinline__ void put_piece(float* row, u32 first, u32 n, u32 lane, const Piece& x) {
+    float* at = row + first + lane;
+    EACH_OF_PIECE(e, lane_end(first, n, lane)) at[e * LANES] = x.at[e];
 }

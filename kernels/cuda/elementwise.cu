@@ -1,37 +1,49 @@
-// Pointwise ops: a thread an element.
+// Pointwise ops: a thread four elements.
 
 extern "C" __global__ void __launch_bounds__(256) pointwise_add(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = add(of(k.a, run)[i], of(k.b, run)[i]);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = add(a.at[e], b.at[e]);
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) pointwise_mul(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = mul(of(k.a, run)[i], of(k.b, run)[i]);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = mul(a.at[e], b.at[e]);
+    put(of(k.out, run), i, k.count, out);
 }
 
 // out = factor * a
 extern "C" __global__ void __launch_bounds__(256) pointwise_scale(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = mul(k.factor, of(k.a, run)[i]);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = mul(k.factor, a.at[e]);
+    put(of(k.out, run), i, k.count, out);
 }
 
 // out = factor
 extern "C" __global__ void __launch_bounds__(256) pointwise_fill(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = k.factor;
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = k.factor;
+    put(of(k.out, run), i, k.count, out);
 }
 
 // out <- out + factor * (a - out)
 extern "C" __global__ void __launch_bounds__(256) pointwise_ema(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float* state = of(k.out, run) + i;
-    *state = fused(k.factor, sub(of(k.a, run)[i], *state), *state);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out = four(of(k.out, run), i, k.count);
+    for (u32 e = 0; e < 4; e++) {
+        float state = out.at[e];
+        out.at[e] = fused(k.factor, sub(a.at[e], state), state);
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 // Philox4x32-10 (Salmon et al. 2011): the first of four words.
@@ -51,38 +63,54 @@ __device__ __forceinline__ u32 philox_word(u32 c0, u32 c1, u32 c2, u32 c3, u32 k
 // An element is kept where its 24 bits reach the threshold, which is the rate in units of 2^-24, rounded up.
 extern "C" __global__ void __launch_bounds__(256) dropout(Dropout k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    u32 word = philox_word(i, 0, *k.step, k.stream, k.seeds[2 * run], k.seeds[2 * run + 1]);
-    float mask = (word >> 8) >= k.threshold ? k.kept : 0.0f;
-    of(k.mask, run)[i] = mask;
-    of(k.y, run)[i] = mul(of(k.x, run)[i], mask);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four x = four(of(k.x, run), i, k.count), mask, y;
+    for (u32 e = 0; e < 4; e++) {
+        u32 word = philox_word(i + e, 0, *k.step, k.stream, k.seeds[2 * run], k.seeds[2 * run + 1]);
+        mask.at[e] = (word >> 8) >= k.threshold ? k.kept : 0.0f;
+        y.at[e] = mul(x.at[e], mask.at[e]);
+    }
+    put(of(k.mask, run), i, k.count, mask);
+    put(of(k.y, run), i, k.count, y);
 }
 
 extern "C" __global__ void __launch_bounds__(256) relu(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    of(k.out, run)[i] = x > 0.0f ? x : 0.0f;
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        out.at[e] = x > 0.0f ? x : 0.0f;
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 // out = b where a > 0
 extern "C" __global__ void __launch_bounds__(256) relu_backward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = of(k.a, run)[i] > 0.0f ? of(k.b, run)[i] : 0.0f;
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = a.at[e] > 0.0f ? b.at[e] : 0.0f;
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) tanh_forward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    of(k.out, run)[i] = tanh_of(of(k.a, run)[i]);
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = tanh_of(a.at[e]);
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) tanh_backward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float t = tanh_of(of(k.a, run)[i]);
-    of(k.out, run)[i] = mul(of(k.b, run)[i], fused(-t, t, 1.0f));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float t = tanh_of(a.at[e]);
+        out.at[e] = mul(b.at[e], fused(-t, t, 1.0f));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 // -2 sqrt(2 / pi) (x + c x^3)
@@ -92,47 +120,71 @@ __device__ __forceinline__ float gelu_exponent(float x) {
 
 extern "C" __global__ void __launch_bounds__(256) gelu_tanh_forward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    of(k.out, run)[i] = quotient(x, add(1.0f, exp_of(gelu_exponent(x))));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        out.at[e] = quotient(x, add(1.0f, exp_of(gelu_exponent(x))));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) gelu_tanh_backward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    float gate = quotient(1.0f, add(1.0f, exp_of(gelu_exponent(x))));
-    float slope = fused(mul(x, x), GELU_SLOPE_CUBIC, GELU_SLOPE_LINEAR);
-    of(k.out, run)[i] = mul(of(k.b, run)[i], fused(mul(x, slope), fused(-gate, gate, gate), gate));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        float gate = quotient(1.0f, add(1.0f, exp_of(gelu_exponent(x))));
+        float slope = fused(mul(x, x), GELU_SLOPE_CUBIC, GELU_SLOPE_LINEAR);
+        out.at[e] = mul(b.at[e], fused(mul(x, slope), fused(-gate, gate, gate), gate));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) silu_forward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    of(k.out, run)[i] = quotient(x, add(1.0f, exp_of(-x)));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        out.at[e] = quotient(x, add(1.0f, exp_of(-x)));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) silu_backward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    float gate = quotient(1.0f, add(1.0f, exp_of(-x)));
-    of(k.out, run)[i] = mul(of(k.b, run)[i], fused(x, fused(-gate, gate, gate), gate));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        float gate = quotient(1.0f, add(1.0f, exp_of(-x)));
+        out.at[e] = mul(b.at[e], fused(x, fused(-gate, gate, gate), gate));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) gelu_erf_forward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    of(k.out, run)[i] = mul(mul(0.5f, x), add(1.0f, erf_of(mul(x, SQRT_HALF))));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        out.at[e] = mul(mul(0.5f, x), add(1.0f, erf_of(mul(x, SQRT_HALF))));
+    }
+    put(of(k.out, run), i, k.count, out);
 }
 
 extern "C" __global__ void __launch_bounds__(256) gelu_erf_backward(Pointwise k) {
     u32 run, i;
-    if (!has_element(k.active, k.count, run, i)) return;
-    float x = of(k.a, run)[i];
-    float cdf = mul(0.5f, add(1.0f, erf_of(mul(x, SQRT_HALF))));
-    float density = mul(NORMAL_PEAK, exp_of(mul(-mul(0.5f, x), x)));
-    of(k.out, run)[i] = mul(of(k.b, run)[i], fused(x, density, cdf));
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) {
+        float x = a.at[e];
+        float cdf = mul(0.5f, add(1.0f, erf_of(mul(x, SQRT_HALF))));
+        float density = mul(NORMAL_PEAK, exp_of(mul(-mul(0.5f, x), x)));
+        out.at[e] = mul(b.at[e], fused(x, density, cdf));
+    }
+    put(of(k.out, run), i, k.count, out);
 }

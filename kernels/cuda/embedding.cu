@@ -3,11 +3,26 @@
 // x[row] = table[token] (+ positions[row mod T])
 extern "C" __global__ void __launch_bounds__(256) embedding(Embedding k) {
     u32 run, i;
-    if (!has_element(k.active, k.rows * k.width, run, i)) return;
+    u32 count = k.rows * k.width;
+    if (!has_elements(k.active, count, run, i)) return;
+    const u32* tokens = words_of(k.tokens, run);
+    Four x;
     u32 row = i / k.width, j = i % k.width;
-    float x = of(k.table, run)[(u64)words_of(k.tokens, run)[row] * k.width + j];
-    if (k.positions.at) x = add(x, of(k.positions, run)[(u64)(row % k.sequence) * k.width + j]);
-    of(k.x, run)[i] = x;
+    if (k.width % 4 == 0) {
+        // All of one row.
+        x = four(of(k.table, run) + (u64)tokens[row] * k.width, j, k.width);
+        if (k.positions.at) {
+            Four position = four(of(k.positions, run) + (u64)(row % k.sequence) * k.width, j, k.width);
+            for (u32 e = 0; e < 4; e++) x.at[e] = add(x.at[e], position.at[e]);
+        }
+    } else {
+        for (u32 e = 0; e < 4 && i + e < count; e++, j++) {
+            if (j == k.width) row++, j = 0;
+            x.at[e] = of(k.table, run)[(u64)tokens[row] * k.width + j];
+            if (k.positions.at) x.at[e] = add(x.at[e], of(k.positions, run)[(u64)(row % k.sequence) * k.width + j]);
+        }
+    }
+    put(of(k.x, run), i, count, x);
 }
 
 #define COLUMNS_PER_LANE 4u

@@ -10,56 +10,79 @@
 #define START_ACCUMULATE 1u
 #define START_BIAS 2u
 
+// Terms that the common loop has in a row. From sm_100 on NVRTC 13.0 loads so far ahead that more of them spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+#define TERMS_AT_ONCE 2
+#else
+#define TERMS_AT_ONCE 16
+#endif
+
 // 128-bit loads and stores need addresses that 16 divides.
 __device__ __forceinline__ bool aligned(const float* at, u32 stride) { return (((u64)at | (u64)stride * 4) & 15) == 0; }
 
 // Copies EXTENT rows (or columns) x CHUNK terms of a matrix to registers, and from there to shared memory as
-// [term][row]. K_INNER: terms are neighbours in memory, else rows are.
+// [term][row]. K_INNER: terms are neighbours in memory, else rows are. Each thread holds four neighbours of each eight
+// terms. A warp's lanes then store to 32 different banks, also where they turn the matrix.
 template <u32 EXTENT, u32 CHUNK, u32 THREADS, bool K_INNER> struct Loader {
-    static constexpr u32 COUNT = EXTENT * CHUNK / 4 / THREADS, PITCH = EXTENT + 4;
-    static constexpr u32 INNER = (K_INNER ? CHUNK : EXTENT) / 4;
-    const float* matrix;
-    u32 stride, first, limit, k;
-    bool vectors;
+    static_assert(THREADS == 2 * EXTENT && CHUNK % 8 == 0, "eight terms are one vector a thread");
+    static constexpr u32 COUNT = CHUNK / 8, PITCH = EXTENT + 4, ACROSS = EXTENT / 4;
+    // The thread's first four of the chunk that is fetched next.
+    const float* at;
+    u32 stride;
     float4 held[COUNT];
 
-    __device__ __forceinline__ Loader(const float* matrix, u32 stride, u32 first, u32 limit, u32 k)
-        : matrix(matrix), stride(stride), first(first), limit(limit), k(k), vectors(aligned(matrix, stride)) {}
+    static __device__ __forceinline__ u32 row() { return K_INNER ? threadIdx.x / 2 : threadIdx.x % ACROSS * 4; }
+    static __device__ __forceinline__ u32 term() { return K_INNER ? threadIdx.x % 2 * 4 : threadIdx.x / ACROSS; }
 
-    // Four neighbours from (outer, inner); what lies outside the matrix is zero and never used.
-    __device__ __forceinline__ float4 four(u32 outer, u32 inner, u32 outer_end, u32 inner_end) const {
-        float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (outer >= outer_end || inner >= inner_end) return v;
-        const float* at = matrix + (u64)outer * stride + inner;
-        u32 left = inner_end - inner;
-        if (vectors && left >= 4 && inner % 4 == 0) return *(const float4*)at;
-        v.x = at[0];
-        if (left > 1) v.y = at[1];
-        if (left > 2) v.z = at[2];
-        if (left > 3) v.w = at[3];
-        return v;
+    __device__ __forceinline__ Loader(const float* matrix, u32 stride, u32 row0, u32 term0) : stride(stride) {
+        u64 outer = K_INNER ? row0 + row() : term0 + term(), inner = K_INNER ? term0 + term() : row0 + row();
+        at = matrix + outer * stride + inner;
     }
 
-    __device__ __forceinline__ void fetch(u32 term) {
+    // Whether the matrix has all rows of the tile, each thread's at addresses for 128-bit loads.
+    __device__ __forceinline__ bool is_plain(u32 row0, u32 limit) const {
+        return aligned(at, stride) && limit >= row0 + EXTENT;
+    }
+    __device__ __forceinline__ u32 eight_terms() const { return K_INNER ? 8 : 8 * stride; }
+
+    // The next chunk, all of which lies in the matrix. `__ldg` says that it is global memory, which NVRTC does not see in
+    // each form of this loop.
+    __device__ __forceinline__ void fetch() {
+#pragma unroll
+        for (u32 v = 0; v < COUNT; v++) held[v] = __ldg((const float4*)(at + v * eight_terms()));
+        at += COUNT * eight_terms();
+    }
+
+    // The next chunk, which begins with term `first` of `end`. What lies outside the matrix is not read, and zero in its
+    // place is never used.
+    __device__ __forceinline__ void fetch_edge(u32 row0, u32 limit, u32 first, u32 end) {
+        u32 left = limit > row0 + row() ? limit - row0 - row() : 0;
 #pragma unroll
         for (u32 v = 0; v < COUNT; v++) {
-            u32 index = v * THREADS + threadIdx.x, outer = index / INNER, inner = index % INNER * 4;
-            held[v] =
-                K_INNER ? four(first + outer, term + inner, limit, k) : four(term + outer, first + inner, k, limit);
+            const float* from = at + v * eight_terms();
+            u32 t = first + term() + v * 8, terms = t < end ? end - t : 0;
+            u32 count = K_INNER ? (left > 0 ? terms : 0) : (terms > 0 ? left : 0);
+            float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (count > 0) x.x = __ldg(from + 0);
+            if (count > 1) x.y = __ldg(from + 1);
+            if (count > 2) x.z = __ldg(from + 2);
+            if (count > 3) x.w = __ldg(from + 3);
+            held[v] = x;
         }
+        at += COUNT * eight_terms();
     }
 
     __device__ __forceinline__ void store(float* shared) const {
+        float* to = shared + term() * PITCH + row();
 #pragma unroll
-        for (u32 v = 0; v < COUNT; v++) {
-            u32 index = v * THREADS + threadIdx.x, outer = index / INNER, inner = index % INNER * 4;
+        for (u32 v = 0; v < COUNT; v++, to += 8 * PITCH) {
             if (K_INNER) {
-                shared[(inner + 0) * PITCH + outer] = held[v].x;
-                shared[(inner + 1) * PITCH + outer] = held[v].y;
-                shared[(inner + 2) * PITCH + outer] = held[v].z;
-                shared[(inner + 3) * PITCH + outer] = held[v].w;
+                to[0] = held[v].x;
+                to[PITCH] = held[v].y;
+                to[2 * PITCH] = held[v].z;
+                to[3 * PITCH] = held[v].w;
             } else {
-                *(float4*)(shared + outer * PITCH + inner) = held[v];
+                *(float4*)to = held[v];
             }
         }
     }
@@ -72,149 +95,207 @@ __device__ __forceinline__ void unpack(float4 v, float* to) {
     to[3] = v.w;
 }
 
-// BM x BN elements a block, TM x TN a thread, in groups of four neighbours that lie BM / (TM / 4) rows apart.
+// Which terms of a chunk a row has.
+enum Terms { ALL_TERMS, TERMS_UP_TO_ROW, TERMS_FROM_ROW };
+
+// BM x BN elements a block, TM x TN a thread, in groups of four by four. A warp has 4 x 8 threads: eight columns' lanes
+// store 128 neighbouring bytes of C. Lanes that differ in bit 0 read the same columns and those that differ in bit 1 the
+// same rows, so that half a warp's 128-bit load takes one pass over the banks.
 template <u32 BM, u32 BN, u32 TM, u32 TN, bool TRANS_A, bool TRANS_B> struct Tile {
-    // Fewer terms at a time where a thread holds many sums: both must fit into its registers.
-    static constexpr u32 CHUNK = TM == 8 ? 8 : 16, ACROSS = BN / TN, THREADS = BM / TM * ACROSS;
+    static constexpr u32 CHUNK = BM == 128 ? 8 : 16, THREADS = BM / TM * (BN / TN);
+    static constexpr u32 WARP_ROWS = 4 * TM, WARP_COLUMNS = 8 * TN, WARPS_ACROSS = BN / WARP_COLUMNS;
     typedef Loader<BM, CHUNK, THREADS, !TRANS_A> LoaderA;
     typedef Loader<BN, CHUNK, THREADS, TRANS_B> LoaderB;
     static constexpr u32 SIZE_A = CHUNK * LoaderA::PITCH, SIZE = SIZE_A + CHUNK * LoaderB::PITCH;
 
     const Product& p;
-    u32 i0, j0, outer, inner, run;
+    // The tile's first row and column, and this thread's.
+    u32 i0, j0, top, left;
     float sums[TM][TN];
 
-    __device__ __forceinline__ Tile(const Product& p) : p(p) {
-        u32 tiles = (p.n + BN - 1) / BN;
-        i0 = blockIdx.x / tiles * BM;
-        j0 = blockIdx.x % tiles * BN;
-        outer = blockIdx.y / p.inner;
-        inner = blockIdx.y % p.inner;
-        run = blockIdx.z;
+    __device__ __forceinline__ Tile(const Product& p) : p(p) { place(); }
+    __device__ __forceinline__ void place() {
+        u32 block = BLOCK_ANEW(), tiles = (p.n + BN - 1) / BN;
+        i0 = block / tiles * BM;
+        j0 = block % tiles * BN;
+        top = i0 + down();
+        left = j0 + across();
     }
 
     __device__ __forceinline__ float* matrix(const Batched& o) const {
-        return o.at + run * o.run_stride + outer * o.outer_stride + inner * o.inner_stride;
+        return o.at + blockIdx.z * o.run_stride + blockIdx.y / p.inner * o.outer_stride +
+               blockIdx.y % p.inner * o.inner_stride;
     }
-    __device__ __forceinline__ u32 row(u32 i) const {
-        return i0 + i / 4 * (BM * 4 / TM) + threadIdx.x / ACROSS * 4 + i % 4;
+    // Where this thread's rows and columns lie in the tile: the first ones, and the others from there.
+    static __device__ __forceinline__ u32 down() {
+        return threadIdx.x / LANES / WARPS_ACROSS * WARP_ROWS + (threadIdx.x % 2 + threadIdx.x % LANES / 16 * 2) * 4;
     }
-    __device__ __forceinline__ u32 column(u32 j) const {
-        return j0 + j / 4 * (BN * 4 / TN) + threadIdx.x % ACROSS * 4 + j % 4;
+    static __device__ __forceinline__ u32 across() {
+        return threadIdx.x / LANES % WARPS_ACROSS * WARP_COLUMNS + threadIdx.x / 2 % 8 * 4;
     }
+    static __device__ __forceinline__ constexpr u32 down(u32 i) { return i / 4 * 16 + i % 4; }
+    static __device__ __forceinline__ constexpr u32 across(u32 j) { return j / 4 * 32 + j % 4; }
+    __device__ __forceinline__ u32 row(u32 i) const { return top + down(i); }
+    __device__ __forceinline__ u32 column(u32 j) const { return left + across(j); }
     // Columns of row i that are computed.
     __device__ __forceinline__ u32 columns(u32 i) const {
         if (i >= p.m) return 0;
         return p.up_to_row && i + 1 < p.n ? i + 1 : p.n;
     }
 
-    __device__ __forceinline__ void begin(const float* c) {
-        const float* bias = of(p.bias, run);
+    // What is not stored may start from anything.
+    __device__ __forceinline__ void begin() {
+#pragma unroll
+        for (u32 j = 0; j < TN; j++) {
+            float start = p.start == START_BIAS && column(j) < p.n ? of(p.bias, blockIdx.z)[column(j)] : 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < TM; i++) sums[i][j] = start;
+        }
+        if (p.start != START_ACCUMULATE) return;
+        const float* c = matrix(p.c);
 #pragma unroll
         for (u32 i = 0; i < TM; i++) {
+            u32 end = columns(row(i));
+            const float* at = c + (u64)row(i) * p.ldc;
 #pragma unroll
             for (u32 j = 0; j < TN; j++) {
-                bool inside = column(j) < columns(row(i));
-                sums[i][j] = 0.0f;
-                if (inside && p.start == START_BIAS) sums[i][j] = bias[column(j)];
-                if (inside && p.start == START_ACCUMULATE) sums[i][j] = c[(u64)row(i) * p.ldc + column(j)];
+                if (column(j) < end) sums[i][j] = at[column(j)];
             }
         }
     }
 
-    // Adds term `t` of the chunk that begins with `term`. WHOLE: each row has it.
-    template <bool WHOLE> __device__ __forceinline__ void multiply(const float* chunk, u32 t, u32 term) {
-        const float *a = chunk + t * LoaderA::PITCH - i0, *b = chunk + SIZE_A + t * LoaderB::PITCH - j0;
+    // Adds term `t` of the chunk that begins with `term`.
+    template <Terms TERMS> __device__ __forceinline__ void multiply(const float* chunk, u32 t, u32 term) {
+        const float *a = chunk + t * LoaderA::PITCH + down(), *b = chunk + SIZE_A + t * LoaderB::PITCH + across();
         float x[TM], y[TN];
 #pragma unroll
-        for (u32 i = 0; i < TM; i += 4) unpack(*(const float4*)(a + row(i)), x + i);
+        for (u32 i = 0; i < TM; i += 4) unpack(*(const float4*)(a + down(i)), x + i);
 #pragma unroll
-        for (u32 j = 0; j < TN; j += 4) unpack(*(const float4*)(b + column(j)), y + j);
+        for (u32 j = 0; j < TN; j += 4) unpack(*(const float4*)(b + across(j)), y + j);
 #pragma unroll
         for (u32 i = 0; i < TM; i++) {
-            if (!WHOLE && !has_term(row(i), term + t)) continue;
+            if (TERMS == TERMS_UP_TO_ROW && term + t > row(i)) continue;
+            if (TERMS == TERMS_FROM_ROW && term + t < row(i)) continue;
 #pragma unroll
             for (u32 j = 0; j < TN; j++) sums[i][j] = fused(x[i], y[j], sums[i][j]);
         }
     }
-    __device__ __forceinline__ bool has_term(u32 i, u32 term) const {
-        if (term >= p.k) return false;
-        return p.k_range == K_FULL || (p.k_range == K_UP_TO_ROW ? term <= i : term >= i);
+    template <Terms TERMS> __device__ __forceinline__ void multiply_some(const float* chunk, u32 count, u32 term) {
+#pragma unroll 1
+        for (u32 t = 0; t < count; t++) multiply<TERMS>(chunk, t, term);
     }
 
-    __device__ __forceinline__ void end(float* c) const {
-        const float* residual = p.residual.at ? matrix(p.residual) : nullptr;
-        bool vectors = aligned(c, p.ldc) && (!residual || aligned(residual, p.ldc));
+    __device__ __forceinline__ void end() {
+        // Not kept in registers while the sums need them.
+        place();
+        float* c = matrix(p.c);
+        const float* residual = p.residual.at ? of(p.residual, blockIdx.z) : nullptr;
+        bool inside = i0 + BM <= p.m && j0 + BN <= p.n && !(p.up_to_row && j0 + BN > i0 + 1);
+        u64 first = (u64)row(0) * p.ldc + column(0);
+        if (inside && aligned(c, p.ldc) && (!residual || aligned(residual, p.ldc))) {
 #pragma unroll
-        for (u32 i = 0; i < TM; i++) {
-            u32 end = columns(row(i));
+            for (u32 i = 0; i < TM; i++) {
 #pragma unroll
-            for (u32 j = 0; j < TN; j += 4) {
-                u64 at = (u64)row(i) * p.ldc + column(j);
-                const float* s = &sums[i][j];
-                if (vectors && column(j) + 4 <= end) {
-                    float4 v = make_float4(s[0], s[1], s[2], s[3]);
+                for (u32 j = 0; j < TN; j += 4) {
+                    u64 at = first + (u64)down(i) * p.ldc + across(j);
+                    float4 v = make_float4(sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3]);
                     if (residual) {
                         float4 r = *(const float4*)(residual + at);
                         v = make_float4(add(r.x, v.x), add(r.y, v.y), add(r.z, v.z), add(r.w, v.w));
                     }
                     *(float4*)(c + at) = v;
-                } else {
-#pragma unroll
-                    for (u32 e = 0; e < 4; e++) {
-                        if (column(j) + e < end) c[at + e] = residual ? add(residual[at + e], s[e]) : s[e];
-                    }
                 }
+            }
+            return;
+        }
+#pragma unroll
+        for (u32 i = 0; i < TM; i++) {
+            u32 end = columns(row(i));
+            u64 at = first + (u64)down(i) * p.ldc;
+#pragma unroll
+            for (u32 j = 0; j < TN; j++) {
+                if (column(j) >= end) continue;
+                c[at + across(j)] = residual ? add(residual[at + across(j)], sums[i][j]) : sums[i][j];
             }
         }
     }
 
+    // The terms of a tile.
+    struct Span {
+        // What some row has, and what all rows have.
+        u32 first, end, full_from, full_to;
+        // Rows of A and columns of B that are stored: what no row has need not be.
+        u32 rows, columns, last_row;
+    };
+    __device__ __forceinline__ Span span() const {
+        Span s;
+        s.last_row = i0 + BM - 1 < p.m ? i0 + BM - 1 : p.m - 1;
+        s.first = p.k_range == K_FROM_ROW ? i0 : 0;
+        s.end = p.k_range == K_UP_TO_ROW && s.last_row + 1 < p.k ? s.last_row + 1 : p.k;
+        s.full_from = p.k_range == K_FROM_ROW ? s.last_row : 0;
+        s.full_to = p.k_range == K_UP_TO_ROW && i0 + 1 < p.k ? i0 + 1 : p.k;
+        s.rows = p.k_range == K_FROM_ROW && p.k < p.m ? p.k : p.m;
+        s.columns = p.up_to_row && p.m < p.n ? p.m : p.n;
+        return s;
+    }
+
     __device__ __forceinline__ void compute() {
         SHARED(chunks);
-        u32 last_row = i0 + BM - 1 < p.m ? i0 + BM - 1 : p.m - 1;
-        if (p.up_to_row && j0 > last_row) return;
-        float* c = matrix(p.c);
-        begin(c);
-        u32 first = p.k_range == K_FROM_ROW ? i0 : 0;
-        u32 end_term = p.k_range == K_UP_TO_ROW && last_row + 1 < p.k ? last_row + 1 : p.k;
-        // All rows have the terms from `full_from` up to `full_to`.
-        u32 full_from = p.k_range == K_FROM_ROW ? last_row : 0;
-        u32 full_to = p.k_range == K_UP_TO_ROW && i0 + 1 < p.k ? i0 + 1 : p.k;
-        // What no row has need not be stored.
-        u32 rows = p.k_range == K_FROM_ROW && p.k < p.m ? p.k : p.m;
-        LoaderA a(matrix(p.a), p.lda, i0, rows, end_term);
-        LoaderB b(matrix(p.b), p.ldb, j0, p.up_to_row && p.m < p.n ? p.m : p.n, end_term);
-        u32 buffer = 0;
-        if (first < end_term) {
-            a.fetch(first);
-            b.fetch(first);
+        Span s = span();
+        if (p.up_to_row && j0 > s.last_row) return;
+        begin();
+        LoaderA a(matrix(p.a), p.lda, i0, s.first);
+        LoaderB b(matrix(p.b), p.ldb, j0, s.first);
+        bool common = s.first >= s.full_from, more = s.first < s.end;
+        // Up to where chunks are whole and the next one is plain to fetch.
+        bool plain = a.is_plain(i0, s.rows) && b.is_plain(j0, s.columns);
+        u32 plain_to = plain ? (s.full_to < s.end ? s.full_to : s.end) : 0, term = s.first, buffer = 0;
+        if (more) {
+            a.fetch_edge(i0, s.rows, term, s.end);
+            b.fetch_edge(j0, s.columns, term, s.end);
             a.store(chunks);
             b.store(chunks + SIZE_A);
         }
         __syncthreads();
-        for (u32 term = first; term < end_term; term += CHUNK) {
-            bool more = term + CHUNK < end_term;
+        while (more) {
+            if (common) {
+                // No conditions inside.
+                for (; term + 2 * CHUNK <= plain_to; term += CHUNK) {
+                    a.fetch();
+                    b.fetch();
+                    const float* present = chunks + buffer;
+#pragma unroll TERMS_AT_ONCE
+                    for (u32 t = 0; t < CHUNK; t++) multiply<ALL_TERMS>(present, t, term);
+                    buffer = SIZE - buffer;
+                    a.store(chunks + buffer);
+                    b.store(chunks + buffer + SIZE_A);
+                    __syncthreads();
+                }
+            }
+            // Another chunk, at an edge, at the mask or the last one. What it asks of the tile is computed anew.
+            place();
+            s = span();
+            u32 next = term + CHUNK;
+            more = next < s.end;
+            common = next >= s.full_from;
             if (more) {
-                a.fetch(term + CHUNK);
-                b.fetch(term + CHUNK);
+                a.fetch_edge(i0, s.rows, next, s.end);
+                b.fetch_edge(j0, s.columns, next, s.end);
             }
-            const float* present = chunks + buffer * SIZE;
-            // The common loop has no conditions inside, and the other is kept short.
-            if (term >= full_from && term + CHUNK <= full_to) {
-#pragma unroll
-                for (u32 t = 0; t < CHUNK; t++) multiply<true>(present, t, term);
-            } else {
-#pragma unroll 1
-                for (u32 t = 0; t < CHUNK; t++) multiply<false>(present, t, term);
-            }
-            buffer ^= 1;
+            const float* present = chunks + buffer;
+            u32 count = more ? CHUNK : s.end - term;
+            if (p.k_range == K_UP_TO_ROW) multiply_some<TERMS_UP_TO_ROW>(present, count, term);
+            else if (p.k_range == K_FROM_ROW) multiply_some<TERMS_FROM_ROW>(present, count, term);
+            else multiply_some<ALL_TERMS>(present, count, term);
             if (more) {
-                a.store(chunks + buffer * SIZE);
-                b.store(chunks + buffer * SIZE + SIZE_A);
+                buffer = SIZE - buffer;
+                a.store(chunks + buffer);
+                b.store(chunks + buffer + SIZE_A);
+                __syncthreads();
             }
-            __syncthreads();
+            term = next;
         }
-        end(c);
+        end();
     }
 };
 
@@ -228,19 +309,19 @@ __device__ __forceinline__ void matmul(const Product& p) {
 // The bounds leave room for all registers that NVRTC 13.0 asks for on sm_80 to sm_120: nothing is spilled.
 //
 // nn: A[m,k] B[k,n]; nt: B is stored [n,k]; tn: A is stored [k,m]; tt: both. The number is the tile's edge.
-extern "C" __global__ void __launch_bounds__(64, 8) matmul_nn_32(Product p) { matmul<32, 32, 4, 4, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(64, 8) matmul_nt_32(Product p) { matmul<32, 32, 4, 4, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(64, 8) matmul_tn_32(Product p) { matmul<32, 32, 4, 4, true, false>(p); }
-extern "C" __global__ void __launch_bounds__(64, 8) matmul_tt_32(Product p) { matmul<32, 32, 4, 4, true, true>(p); }
-extern "C" __global__ void __launch_bounds__(256, 2) matmul_nn_64(Product p) { matmul<64, 64, 4, 4, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(256, 2) matmul_nt_64(Product p) { matmul<64, 64, 4, 4, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(256, 2) matmul_tn_64(Product p) { matmul<64, 64, 4, 4, true, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) matmul_nn_128(Product p) {
+extern "C" __global__ void __launch_bounds__(64, 12) matmul_nn_32(Product p) { matmul<32, 32, 4, 4, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(64, 12) matmul_nt_32(Product p) { matmul<32, 32, 4, 4, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(64, 12) matmul_tn_32(Product p) { matmul<32, 32, 4, 4, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(64, 12) matmul_tt_32(Product p) { matmul<32, 32, 4, 4, true, true>(p); }
+extern "C" __global__ void __launch_bounds__(128, 5) matmul_nn_64(Product p) { matmul<64, 64, 8, 4, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(128, 5) matmul_nt_64(Product p) { matmul<64, 64, 8, 4, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(128, 5) matmul_tn_64(Product p) { matmul<64, 64, 8, 4, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_nn_128(Product p) {
     matmul<128, 128, 8, 8, false, false>(p);
 }
-extern "C" __global__ void __launch_bounds__(256) matmul_nt_128(Product p) {
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_nt_128(Product p) {
     matmul<128, 128, 8, 8, false, true>(p);
 }
-extern "C" __global__ void __launch_bounds__(256) matmul_tn_128(Product p) {
+extern "C" __global__ void __launch_bounds__(256, 2) matmul_tn_128(Product p) {
     matmul<128, 128, 8, 8, true, false>(p);
 }

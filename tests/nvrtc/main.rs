@@ -4,6 +4,7 @@
 
 mod kept;
 mod lint;
+mod machine_code;
 mod planted;
 
 use kept::Texts;
@@ -27,13 +28,17 @@ const PINNED: (i32, i32) = (13, 0);
 /// The compiler, opened once a process; a word and `None` where it is not there.
 fn compiler(test: &str) -> Option<Nvrtc> {
     static OPENED: OnceLock<Option<Nvrtc>> = OnceLock::new();
-    let fetched = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci/nvrtc/nvidia/cu13/lib");
-    let folder = || std::env::var_os("PREHEAT_NVRTC").map_or_else(fetched, PathBuf::from);
     let opened = *OPENED.get_or_init(|| Nvrtc::open(&[folder()]).ok());
     if opened.is_none() {
         preheat::skip(test, "nvrtc");
     }
     opened
+}
+
+/// Where the compiler's library lies.
+fn folder() -> PathBuf {
+    let fetched = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ci/nvrtc/nvidia/cu13/lib");
+    std::env::var_os("PREHEAT_NVRTC").map_or_else(fetched, PathBuf::from)
 }
 
 /// What each kernel takes, and everything wrong with them.

@@ -190,7 +190,7 @@ structures! {
     }
     /// Matrix products.
     Product {
-        a: Batched, b: Batched, c: Batched, residual: Batched, bias: Operand, active: DeviceAddress,
+        a: Batched, b: Batched, c: Batched, residual: Operand, bias: Operand, active: DeviceAddress,
         m: u32, n: u32, k: u32, lda: u32, ldb: u32, ldc: u32, k_range: u32, up_to_row: u32, start: u32, inner: u32,
     }
     /// Update expressions. The norm is read where the gradient is clipped.

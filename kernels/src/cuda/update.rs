@@ -1,4 +1,4 @@
-//! Update expressions as CUDA kernels: one thread an element, one statement an instruction.
+//! Update expressions as CUDA kernels: a thread four elements, one statement an instruction.
 
 use super::constants::literal;
 use crate::update::{Instr, Reg, UpdateExpr};
@@ -15,24 +15,34 @@ pub(super) fn kernel_name(expr: &UpdateExpr) -> String {
 /// The kernel's source.
 pub(super) fn kernel(expr: &UpdateExpr) -> String {
     let mut text = format!("extern \"C\" __global__ void __launch_bounds__(256) {}(Update k) {{\n", kernel_name(expr));
-    text.push_str("    u32 run, i;\n    if (!has_element(k.active, k.count, run, i)) return;\n");
+    text.push_str("    u32 run, i;\n    if (!has_elements(k.active, k.count, run, i)) return;\n");
     text + &body(expr) + "}\n"
 }
 
 fn body(expr: &UpdateExpr) -> String {
     let mut text = String::from(
-        "    float *param = of(k.param, run) + i, grad = of(k.grad, run)[i], norm = k.clips ? *of(k.norm, run) : 0.0f;
-    if (k.clips && norm > k.clip) grad = mul(grad, quotient(k.clip, norm));\n",
+        "    Four params = four(of(k.param, run), i, k.count), grads = four(of(k.grad, run), i, k.count);
+    float norm = k.clips ? *of(k.norm, run) : 0.0f;\n",
     );
     for s in 0..expr.states {
-        writeln!(text, "    float* state{s} = of(k.states.at[{s}], run) + i;").expect("a string grows");
+        writeln!(text, "    Four states{s} = four(of(k.states.at[{s}], run), i, k.count);").expect("a string grows");
     }
+    text.push_str(
+        "#pragma unroll
+    for (u32 e = 0; e < 4; e++) {
+        float grad = grads.at[e];
+        if (k.clips && norm > k.clip) grad = mul(grad, quotient(k.clip, norm));\n",
+    );
     for (at, instr) in expr.code.iter().enumerate() {
-        writeln!(text, "    float r{at} = {};", value(instr)).expect("a string grows");
+        writeln!(text, "        float r{at} = {};", value(instr)).expect("a string grows");
     }
-    writeln!(text, "    *param = {};", name(expr.param)).expect("a string grows");
+    writeln!(text, "        params.at[e] = {};", name(expr.param)).expect("a string grows");
     for (s, reg) in expr.new_states.iter().enumerate() {
-        writeln!(text, "    *state{s} = {};", name(*reg)).expect("a string grows");
+        writeln!(text, "        states{s}.at[e] = {};", name(*reg)).expect("a string grows");
+    }
+    text.push_str("    }\n    put(of(k.param, run), i, k.count, params);\n");
+    for s in 0..expr.new_states.len() {
+        writeln!(text, "    put(of(k.states.at[{s}], run), i, k.count, states{s});").expect("a string grows");
     }
     text
 }
@@ -44,9 +54,9 @@ fn name(reg: Reg) -> String {
 fn value(instr: &Instr) -> String {
     let two = |f: &str, a: Reg, b: Reg| format!("{f}({}, {})", name(a), name(b));
     match *instr {
-        Instr::Param => "*param".into(),
+        Instr::Param => "params.at[e]".into(),
         Instr::Grad => "grad".into(),
-        Instr::State(s) => format!("*state{s}"),
+        Instr::State(s) => format!("states{s}.at[e]"),
         Instr::Scalar(s) => format!("scalar(k.scalars.at[{s}], run)"),
         Instr::Const(x) => literal(x),
         Instr::Add(a, b) => two("add", a, b),

@@ -53,14 +53,23 @@ fn check(tile: TileEdge, order: Order, cases: &[Case]) {
     }
 }
 
-/// (m, n, k) around the edges of tiles and of chunks of 16 terms.
+/// (m, n, k) around the edges of tiles and of chunks of 16 or 8 terms, and some of whole tiles for the common loop.
 fn sizes(tile: TileEdge) -> Vec<[usize; 3]> {
     match tile {
         TileEdge::T32 => {
-            vec![[1, 1, 1], [31, 33, 17], [33, 31, 16], [32, 64, 32], [5, 3, 0], [67, 40, 37], [13, 97, 50]]
+            vec![
+                [1, 1, 1],
+                [31, 33, 17],
+                [33, 31, 16],
+                [32, 64, 32],
+                [5, 3, 0],
+                [67, 40, 37],
+                [13, 97, 50],
+                [64, 32, 84],
+            ]
         }
-        TileEdge::T64 => vec![[1, 1, 1], [63, 65, 31], [65, 63, 33], [64, 128, 16], [131, 20, 67]],
-        TileEdge::T128 => vec![[1, 1, 1], [127, 129, 15], [129, 128, 33], [130, 257, 40]],
+        TileEdge::T64 => vec![[1, 1, 1], [63, 65, 31], [65, 63, 33], [64, 128, 16], [131, 20, 67], [128, 64, 180]],
+        TileEdge::T128 => vec![[1, 1, 1], [127, 129, 15], [129, 128, 33], [130, 257, 40], [256, 128, 280]],
     }
 }
 

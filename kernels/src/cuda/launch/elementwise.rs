@@ -1,4 +1,4 @@
-//! A thread an element: pointwise ops, dropout, embeddings, optimizer steps.
+//! A thread four elements: pointwise ops, dropout, embeddings, optimizer steps.
 
 use super::{Cohort, word};
 use crate::cuda::arguments::{Dropout, Embedding, EmbeddingBackward, Pointwise, Scalar, Scalars, States, Update};

@@ -1,6 +1,6 @@
 //! Matrix products: which tile a product is cut into.
 
-use super::{Cohort, word};
+use super::{Cohort, WARP, word};
 use crate::cuda::arguments::{Batched, Product};
 use crate::cuda::{Launch, Operand};
 use crate::ops::{Columns, KRange, MatMul};
@@ -21,7 +21,7 @@ pub enum Begin {
 pub enum TileEdge {
     /// 32, by 64 threads.
     T32,
-    /// 64, by 256 threads.
+    /// 64, by 128 threads.
     T64,
     /// 128, by 256 threads.
     T128,
@@ -41,11 +41,21 @@ impl TileEdge {
     const fn threads(self) -> usize {
         match self {
             Self::T32 => 64,
-            Self::T64 | Self::T128 => 256,
+            Self::T64 => 128,
+            Self::T128 => 256,
         }
     }
     fn blocks(self, mm: &MatMul) -> usize {
         mm.m.div_ceil(self.edge()) * mm.n.div_ceil(self.edge())
+    }
+    /// Those that hold an element which is computed.
+    fn visible_blocks(self, mm: &MatMul) -> usize {
+        let (edge, across) = (self.edge(), mm.n.div_ceil(self.edge()));
+        let of_row = |row: usize| match mm.columns {
+            Columns::Full => across,
+            Columns::UpToRow => across.min(((row + 1) * edge).min(mm.m).div_ceil(edge)),
+        };
+        (0..mm.m.div_ceil(edge)).map(of_row).sum()
     }
     /// Terms that are in shared memory at a time.
     const fn chunk(self) -> usize {
@@ -58,14 +68,39 @@ impl TileEdge {
     const fn shared_bytes(self) -> usize {
         2 * self.chunk() * 2 * (self.edge() + 4) * 4
     }
-    /// The largest tile that still gives every multiprocessor of a large device two blocks, and wastes no half of a tile.
+    /// Blocks that a multiprocessor holds at a time: what the bounds in `matmul.cu` leave registers for.
+    const fn resident(self) -> usize {
+        match self {
+            Self::T32 => 12,
+            Self::T64 => 5,
+            Self::T128 => 2,
+        }
+    }
+    /// Multiply-adds that a multiprocessor full of blocks issues, of a hundred: by the common loop's instructions.
+    const fn share(self) -> usize {
+        match self {
+            Self::T32 => 55,
+            Self::T64 => 80,
+            Self::T128 => 88,
+        }
+    }
+    /// How long a product takes, in no unit: the blocks of the multiprocessor that has most of them, and longer where
+    /// these are too few to hide each other's waiting.
+    fn cost(self, mm: &MatMul, matrices: usize) -> usize {
+        const MULTIPROCESSORS: usize = 132;
+        // A warp that waits alone loses as much as four warps' turns.
+        const WAITING: usize = 4;
+        let blocks = (self.visible_blocks(mm) * matrices).div_ceil(MULTIPROCESSORS);
+        let warps = (blocks.min(self.resident()) * self.threads() / WARP).max(1);
+        blocks * self.edge().pow(2) * (warps + WAITING) * 1000 / (warps * self.share())
+    }
+    /// The tile of least cost on a large device (H100), the larger of equals.
     fn choose(mm: &MatMul, matrices: usize) -> Self {
         if mm.trans_a && mm.trans_b {
             return Self::T32;
         }
-        const ENOUGH_BLOCKS: usize = 2 * 132;
-        let fits = |tile: &Self| 2 * mm.m.min(mm.n) > tile.edge() && tile.blocks(mm) * matrices >= ENOUGH_BLOCKS;
-        [Self::T128, Self::T64].into_iter().find(fits).unwrap_or(Self::T32)
+        let [small, middle, large] = Self::ALL;
+        [large, middle, small].into_iter().min_by_key(|tile| tile.cost(mm, matrices)).unwrap_or(small)
     }
 }
 
@@ -122,7 +157,7 @@ fn product(
         a,
         b,
         c,
-        residual: Batched { operand: residual, ..c },
+        residual,
         bias,
         active: cohort.active,
         m: word(mm.m),
@@ -148,4 +183,32 @@ fn product(
     };
     let kernel = format!("matmul_{form}_{}", tile.edge());
     cohort.launch(&kernel, [tile.blocks(mm), outer * inner], tile.threads(), tile.shared_bytes(), args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge_of(mm: MatMul, matrices: usize) -> usize {
+        TileEdge::choose(&mm, matrices).edge()
+    }
+
+    #[test]
+    fn large_products_take_large_tiles_and_few_small_ones_small_tiles() {
+        assert_eq!(edge_of(MatMul::nn(4096, 4096, 4096), 1), 128);
+        assert_eq!(edge_of(MatMul::nn(2048, 256, 256), 8), 128, "two blocks on nearly every multiprocessor");
+        assert_eq!(edge_of(MatMul::tn(256, 768, 2048), 8), 64, "of 128 there would be fewer than multiprocessors");
+        assert_eq!(edge_of(MatMul::nn(2048, 64, 64), 64), 64, "half of a larger tile would be empty");
+        assert_eq!(edge_of(MatMul::nn(16, 16, 16), 1), 32);
+        assert_eq!(edge_of(MatMul { trans_a: true, trans_b: true, ..MatMul::nn(4096, 4096, 4096) }, 1), 32);
+    }
+
+    #[test]
+    fn tiles_right_of_the_diagonal_do_not_count() {
+        let mm = MatMul { columns: Columns::UpToRow, ..MatMul::nt(128, 128, 64) };
+        assert_eq!(TileEdge::ALL.map(|tile| tile.visible_blocks(&mm)), [10, 3, 1]);
+        let ragged = MatMul { columns: Columns::UpToRow, ..MatMul::nt(33, 97, 5) };
+        assert_eq!(TileEdge::T32.visible_blocks(&ragged), 1 + 2);
+        assert_eq!(edge_of(mm, 512), 64);
+    }
 }

@@ -56,10 +56,10 @@ impl Cohort {
             args: args.words(),
         }
     }
-    /// A thread an element.
+    /// A thread four elements.
     fn elements(&self, kernel: &str, count: usize, args: impl Arguments) -> Launch {
         const THREADS: usize = 256;
-        self.launch(kernel, [count.div_ceil(THREADS), 1], THREADS, 0, args)
+        self.launch(kernel, [count.div_ceil(4 * THREADS), 1], THREADS, 0, args)
     }
     /// A warp a row.
     fn rows(&self, kernel: &str, rows: usize, args: impl Arguments) -> Launch {

@@ -354,6 +354,7 @@ extern "C" const char* emulator_launch(void (*kernel)(void**), void** arguments,
 #define blockDim (emulator::block_dim)
 #define gridDim (emulator::grid_dim)
 #define SHARED(name) float* const name = emulator::shared
+#define BLOCK_ANEW() (blockIdx.x)
 
 #define __syncthreads() emulator::wait(emulator::AT_BARRIER, __FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, lanes) \
@@ -384,6 +385,7 @@ static inline int __float_as_int(float a) { return emulator::as<int>(a); }
 static inline unsigned __float_as_uint(float a) { return emulator::as<unsigned>(a); }
 static inline float __int_as_float(int a) { return emulator::as<float>(a); }
 static inline float __uint_as_float(unsigned a) { return emulator::as<float>(a); }
+template <class T> static inline T __ldg(const T* at) { return *at; }
 static inline int __ffs(unsigned a) { return __builtin_ffs((int)a); }
 
 // What a kernel must not name: approximations, contractions, and whatever has no order.
