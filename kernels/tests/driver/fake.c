@@ -53,6 +53,7 @@ __attribute__((constructor)) static void told_by_the_environment(void) {
     const char *bytes = getenv("STRAW_FREE_BYTES"), *replays = getenv("STRAW_SOUND_REPLAYS");
     if (bytes) free_bytes = strtoull(bytes, 0, 10);
     if (replays) sound = atoi(replays);
+    if (getenv("STRAW_BROKEN")) broken = atoi(getenv("STRAW_BROKEN"));
 }
 
 // Most calls need the context on their very thread.
