@@ -116,19 +116,22 @@ pub(super) fn first_level_ways() -> Option<usize> {
     *WAYS.get_or_init(ways_of_first_level)
 }
 
-/// From the leaf of cache parameters: 4, or AMD's with the same layout. Its bits say type (4:0; 1 is data) and level (7:5).
 #[cfg(target_arch = "x86_64")]
 fn ways_of_first_level() -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
-    let last = |first: u32| __cpuid(first).eax;
-    [(0, 4), (0x8000_0000, 0x8000_001D)].into_iter().filter(|(first, leaf)| last(*first) >= *leaf).find_map(
-        |(_, leaf)| {
-            let caches = (0..8).map(|index| __cpuid_count(leaf, index));
-            let found =
-                caches.take_while(|cache| cache.eax & 0x1F != 0).find(|cache| cache.eax & 0xFF == 1 << 5 | 1)?;
-            Some((found.ebx >> 22) as usize + 1)
-        },
-    )
+    let caches = |leaf: u32| {
+        (0..8).map(move |index| __cpuid_count(leaf, index)).map(|cache| (cache.eax, cache.ebx)).collect::<Vec<_>>()
+    };
+    let exists = |(first, leaf): &(u32, u32)| __cpuid(*first).eax >= *leaf;
+    [(0, 4), (0x8000_0000, 0x8000_001D)].into_iter().filter(exists).find_map(|(_, leaf)| ways_of(&caches(leaf)))
+}
+
+/// From EAX and EBX of each cache in the leaf of cache parameters: 4, or AMD's with the same layout. EAX says type (4:0;
+/// 0 ends the list, 1 is data) and level (7:5), EBX the ways less one (31:22).
+#[cfg(target_arch = "x86_64")]
+fn ways_of(caches: &[(u32, u32)]) -> Option<usize> {
+    let mut listed = caches.iter().take_while(|(eax, _)| eax & 0x1F != 0);
+    listed.find(|(eax, _)| eax & 0xFF == 1 << 5 | 1).map(|(_, ebx)| (ebx >> 22) as usize + 1)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -198,6 +201,17 @@ mod tests {
     #[test]
     fn the_float_environment_of_a_fresh_thread_is_right() {
         assert_eq!(std::thread::spawn(check_float_environment).join().unwrap(), Ok(()));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn ways_come_from_the_first_level_data_cache_alone() {
+        // 32 KiB of instructions and 48 KiB of data, of 12 ways, and 2 MiB of 16 for both.
+        let (instructions, data, both) = ((0x22, 7 << 22 | 63), (0x21, 11 << 22 | 63), (0x43, 15 << 22 | 63));
+        assert_eq!(ways_of(&[instructions, data, both]), Some(12));
+        assert_eq!(ways_of(&[(0x4121, 0x01C0_003F)]), Some(8), "with bits that say who shares it");
+        assert_eq!(ways_of(&[instructions, both]), None);
+        assert_eq!(ways_of(&[(0, 0), data]), None, "behind the end of the list");
     }
 
     #[cfg(target_arch = "x86_64")]

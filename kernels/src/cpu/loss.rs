@@ -50,11 +50,12 @@ fn forward<S: Isa>(s: S, shape: &CrossEntropy, logits: &[f32], targets: &[u32], 
 #[inline(always)]
 fn max_and_sum<S: Isa, const N: usize>(s: S, row: &[f32], last: impl Span<S>) -> (f32, f32) {
     let at = (N - 1) * S::WIDTH;
-    let mut x = [last.load(s, row, at); N];
+    let mut x = [[last.load(s, row, at); N]];
     for v in 0..N - 1 {
-        x[v] = s.load(&row[v * S::WIDTH..]);
+        x[0][v] = s.load(&row[v * S::WIDTH..]);
     }
-    exponentials(s, &mut x, last)
+    let ([max], [sum]) = exponentials(s, &mut x, [last]);
+    (max, sum)
 }
 
 /// The maximum by compare-and-select, starting at −∞. Its order shows only in the sign of a zero, which

@@ -12,6 +12,7 @@ mod peak;
 mod reduce;
 pub(crate) mod simd;
 mod softmax;
+mod unroll;
 mod update;
 
 pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};

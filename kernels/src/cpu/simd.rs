@@ -52,7 +52,7 @@ pub(crate) trait Isa: Copy + 'static {
     fn store(self, x: &mut [f32], v: Self::F);
     /// Stores the first lanes into all of `x`, which has fewer than `WIDTH` elements.
     fn store_first(self, x: &mut [f32], v: Self::F);
-    /// True in the first `n` lanes, n < `WIDTH`.
+    /// True in the first `n` lanes, n <= `WIDTH`.
     fn first(self, n: usize) -> Self::M;
 
     /// a + b
@@ -116,6 +116,24 @@ pub(crate) trait Isa: Copy + 'static {
     fn fold(self, lanes: Self::Block) -> f32;
     /// The largest of 32 lanes, none of them NaN; of equal zeros either.
     fn fold_max(self, lanes: Self::Block) -> f32;
+    /// [`Self::fold`] of each row's lanes.
+    #[inline(always)]
+    fn fold_rows<const R: usize>(self, rows: [Self::Block; R]) -> [f32; R] {
+        let mut sums = [0.0; R];
+        for r in 0..R {
+            sums[r] = self.fold(rows[r]);
+        }
+        sums
+    }
+    /// [`Self::fold_max`] of each row's lanes.
+    #[inline(always)]
+    fn fold_max_rows<const R: usize>(self, rows: [Self::Block; R]) -> [f32; R] {
+        let mut largest = [0.0; R];
+        for r in 0..R {
+            largest[r] = self.fold_max(rows[r]);
+        }
+        largest
+    }
 }
 
 /// 2^n for n in −126..=127.
@@ -165,6 +183,29 @@ impl<S: Isa> Span<S> for Tail {
     #[inline(always)]
     fn store(self, s: S, x: &mut [f32], at: usize, v: S::F) {
         s.store_first(&mut x[at..at + self.0], v);
+    }
+    #[inline(always)]
+    fn keep(self, s: S, new: S::F, old: S::F) -> S::F {
+        s.select(s.first(self.0), new, old)
+    }
+}
+
+/// The first lanes of a vector whose other lanes are memory of the same row: at least one, perhaps all. Those
+/// others are read, and written as they were, which costs less than a store of some lanes.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Within(pub(crate) usize);
+
+#[cfg(target_arch = "x86_64")]
+impl<S: Isa> Span<S> for Within {
+    #[inline(always)]
+    fn load(self, s: S, x: &[f32], at: usize) -> S::F {
+        s.load(&x[at..])
+    }
+    #[inline(always)]
+    fn store(self, s: S, x: &mut [f32], at: usize, v: S::F) {
+        let old = s.load(&x[at..]);
+        s.store(&mut x[at..], s.select(s.first(self.0), v, old));
     }
     #[inline(always)]
     fn keep(self, s: S, new: S::F, old: S::F) -> S::F {

@@ -1,6 +1,7 @@
 //! Attention's softmax rows and their gradients, in place.
 
 use super::simd::{Isa, Plain, Span, dispatch, each_lane, each_vector};
+use super::unroll::unroll;
 use crate::math::exp_of;
 
 dispatch!(pub(super) fn softmax_rows(seq: usize, causal: bool, scale: f32, scores: &mut [f32]) = softmax_rows_of,
@@ -64,37 +65,46 @@ pub(super) const SHORT: usize = 8;
 #[inline(always)]
 fn row_in_registers<S: Isa, const N: usize>(s: S, scale: S::F, row: &mut [f32], last: impl Span<S>) {
     let at = (N - 1) * S::WIDTH;
-    let mut x = [scale; N];
+    let mut x = [[scale; N]];
     for v in 0..N - 1 {
-        x[v] = s.mul(s.load(&row[v * S::WIDTH..]), scale);
+        x[0][v] = s.mul(s.load(&row[v * S::WIDTH..]), scale);
     }
-    x[N - 1] = s.mul(last.load(s, row, at), scale);
-    let (_, sum) = exponentials(s, &mut x, last);
-    let inverse = s.splat(1.0 / sum);
+    x[0][N - 1] = s.mul(last.load(s, row, at), scale);
+    let (_, [sum]) = exponentials(s, &mut x, [last]);
+    let ([x], inverse) = (x, s.splat(1.0 / sum));
     for v in 0..N - 1 {
         s.store(&mut row[v * S::WIDTH..], s.mul(x[v], inverse));
     }
     last.store(s, row, at, s.mul(x[N - 1], inverse));
 }
 
-/// Replaces x by exp(x − max) and returns max and Σ. The maximum is by compare-and-select, starting at −∞; its
-/// order shows only in the sign of a zero, which no exponential can see.
+/// Replaces x by exp(x − max) in each of R rows and returns max and Σ. The maximum is by compare-and-select, starting
+/// at −∞; its order shows only in the sign of a zero, which no exponential can see.
 #[inline(always)]
-pub(super) fn exponentials<S: Isa, const N: usize>(s: S, x: &mut [S::F; N], last: impl Span<S>) -> (f32, f32) {
-    let mut acc = s.block(f32::NEG_INFINITY);
-    for v in 0..N {
-        let seen = if v == N - 1 { last.keep(s, x[v], s.splat(f32::NEG_INFINITY)) } else { x[v] };
-        acc[v % S::VECTORS] = s.max(acc[v % S::VECTORS], seen);
-    }
-    let max = s.fold_max(acc);
-    let (mut acc, m) = (s.block(0.0), s.splat(max));
-    for v in 0..N {
-        x[v] = exp_of(s, s.sub(x[v], m));
-        // To add +0 to a sum of exponentials is to skip a lane.
-        let term = if v == N - 1 { last.keep(s, x[v], s.splat(0.0)) } else { x[v] };
-        acc[v % S::VECTORS] = s.add(acc[v % S::VECTORS], term);
-    }
-    (max, s.fold(acc))
+pub(super) fn exponentials<S: Isa, const N: usize, const R: usize>(
+    s: S,
+    x: &mut [[S::F; N]; R],
+    last: [impl Span<S>; R],
+) -> ([f32; R], [f32; R]) {
+    let mut acc = [s.block(f32::NEG_INFINITY); R];
+    unroll!(r < R, at most 8 => {
+        unroll!(v < N, at most 8 => {
+            let seen = if v == N - 1 { last[r].keep(s, x[r][v], s.splat(f32::NEG_INFINITY)) } else { x[r][v] };
+            acc[r][v % S::VECTORS] = s.max(acc[r][v % S::VECTORS], seen);
+        });
+    });
+    let max = s.fold_max_rows(acc);
+    let mut acc = [s.block(0.0); R];
+    unroll!(r < R, at most 8 => {
+        let m = s.splat(max[r]);
+        unroll!(v < N, at most 8 => {
+            x[r][v] = exp_of(s, s.sub(x[r][v], m));
+            // To add +0 to a sum of exponentials is to skip a lane.
+            let term = if v == N - 1 { last[r].keep(s, x[r][v], s.splat(0.0)) } else { x[r][v] };
+            acc[r][v % S::VECTORS] = s.add(acc[r][v % S::VECTORS], term);
+        });
+    });
+    (max, s.fold_rows(acc))
 }
 
 /// Rows from `first` on, all through each pass together.

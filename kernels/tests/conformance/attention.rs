@@ -6,8 +6,20 @@ use crate::support::{Inputs, Kind, check};
 
 #[test]
 fn attention_and_its_gradient() {
-    let shapes =
-        [(1, 1, 1, 1), (2, 3, 2, 5), (1, 31, 1, 8), (1, 33, 2, 16), (2, 64, 2, 8), (1, 65, 1, 17), (1, 97, 1, 4)];
+    let shapes = [
+        (1, 1, 1, 1),
+        (2, 3, 2, 5),
+        (1, 16, 3, 7),
+        (1, 31, 1, 8),
+        (1, 33, 2, 16),
+        (2, 48, 1, 33),
+        (2, 64, 2, 8),
+        (1, 65, 1, 17),
+        (1, 97, 1, 4),
+        (1, 112, 1, 5),
+        (1, 128, 2, 9),
+        (1, 144, 1, 3),
+    ];
     for (i, (batch, seq, heads, head_dim)) in shapes.into_iter().enumerate() {
         for causal in [false, true] {
             for (k, kind) in Kind::ALL.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! AVX-512: tiles of 12 rows by 32 columns (24 accumulators, 2 vectors of B, 1 broadcast of A).
+//! AVX-512: tiles of 13 rows by 32 columns (26 accumulators, 2 vectors of B, 1 broadcast of A).
 
 use std::arch::x86_64::*;
 
@@ -15,7 +15,7 @@ impl GemmIsa for Avx512 {
     compiled!(
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
-        rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+        rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
         diagonal_rows: 8,
         vectors: [1, 2]
     );

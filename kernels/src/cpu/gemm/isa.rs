@@ -4,24 +4,22 @@
 use super::kernel::Tile;
 use crate::cpu::simd::Isa;
 
-/// Most rows a tile may have, over all instruction sets. Twelve strided rows are what the address
-/// registers of x86-64 hold without spilling.
-pub(super) const MAX_ROWS: usize = 12;
-/// Most vectors of columns a tile may have, over all instruction sets.
-pub(super) const MAX_VECTORS: usize = 4;
+/// Most rows a tile may have, over all instruction sets: 13 make 5 tiles of 64 rows, and each three strided rows have a
+/// register for their address.
+pub(super) const MAX_ROWS: usize = 13;
 
 /// Computes one tile.
 ///
 /// # Safety
 /// The instruction set that it was compiled for is available; see [`super::kernel::run`].
-pub(super) type Kernel = unsafe fn(&Tile);
+pub(in crate::cpu) type Kernel = unsafe fn(&Tile);
 
 /// An instruction set with its tile.
 ///
 /// # Safety
 /// The memory that a method names must be valid: `WIDTH` elements at `p`, or the first `n`. The operands
 /// of a whole product are checked once, so that tiles need not be.
-pub(super) trait GemmIsa: Isa {
+pub(in crate::cpu) trait GemmIsa: Isa {
     /// Rows of the largest tile.
     const ROWS: usize;
     /// Rows of a tile when columns end at the diagonal: fewer compute less beyond it.

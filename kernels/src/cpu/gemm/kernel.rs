@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::isa::{GemmIsa, MAX_ROWS, MAX_VECTORS};
+use super::isa::{GemmIsa, MAX_ROWS};
 use crate::cpu::simd::Isa;
+use crate::cpu::unroll::unroll;
 
 /// Memory that is asked for meanwhile: at term p of repeated tile t, the line at `at[t * next + p * step]`.
 #[derive(Clone, Copy)]
@@ -29,7 +30,7 @@ pub(super) enum Layout {
 ///
 /// The element of A for row r and term p is `a[r * a_row + p * a_term]`; of B, for column j,
 /// `b[p * b_term + j]`. Rows of B are read in whole vectors.
-pub(super) struct Tile {
+pub(in crate::cpu) struct Tile {
     /// So many tiles of the same columns, one below the other.
     pub(super) repeat: usize,
     /// How much later the first term of each next tile is.
@@ -84,7 +85,7 @@ const C_AHEAD: usize = 24;
 /// Where the next term is. Each three rows of A have a pointer; address modes do the rest, so that the
 /// addresses fit the registers.
 struct Cursor {
-    a: [*const f32; MAX_ROWS / 3],
+    a: [*const f32; MAX_ROWS.div_ceil(3)],
     b: *const f32,
     copy: *mut f32,
 }
@@ -93,7 +94,7 @@ impl Cursor {
     #[inline(always)]
     fn new(tile: &Tile, place: &Place) -> Self {
         let row = |r: usize| place.a.wrapping_add(r * tile.a_row);
-        Self { a: [row(0), row(3), row(6), row(9)], b: place.b, copy: tile.copy }
+        Self { a: [row(0), row(3), row(6), row(9), row(12)], b: place.b, copy: tile.copy }
     }
     #[inline(always)]
     fn a(&self, tile: &Tile, r: usize) -> *const f32 {
@@ -118,26 +119,6 @@ fn in_register(mut p: *const f32) -> *const f32 {
     p
 }
 
-/// Runs the body for each index below the bound, written out: an index that is a constant from the start
-/// lets the accumulators live in registers. (A loop is unrolled too late for that, and closures would not
-/// inherit the target features.)
-macro_rules! unroll {
-    (rows $r:ident < $bound:expr => $body:block) => {
-        const { assert!($bound <= MAX_ROWS && MAX_ROWS == 12) };
-        unroll!($r < $bound => $body; 0 1 2 3 4 5 6 7 8 9 10 11);
-    };
-    (vectors $v:ident < $bound:expr => $body:block) => {
-        const { assert!($bound <= MAX_VECTORS && MAX_VECTORS == 4) };
-        unroll!($v < $bound => $body; 0 1 2 3);
-    };
-    ($i:ident < $bound:expr => $body:block; $($n:literal)+) => {
-        $(
-            let $i: usize = $n;
-            if $i < $bound $body
-        )+
-    };
-}
-
 /// Adds the term at `at` to the accumulators of `rows`, and goes on to the next. With `COPY` its part of B is copied.
 ///
 /// # Safety
@@ -153,15 +134,15 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
     // SAFETY: the caller's.
     unsafe {
         let mut y = [s.splat(0.0); N];
-        unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(v * S::WIDTH)); });
+        unroll!(v < N, at most 4 => { y[v] = s.load_at(at.b.wrapping_add(v * S::WIDTH)); });
         if COPY {
-            unroll!(vectors v < N => { s.store_at(at.copy.wrapping_add(v * S::WIDTH), y[v]); });
+            unroll!(v < N, at most 4 => { s.store_at(at.copy.wrapping_add(v * S::WIDTH), y[v]); });
             at.copy = at.copy.wrapping_add(S::PANEL);
         }
-        unroll!(rows r < R => {
+        unroll!(r < R, at most 13 => {
             if rows.start <= r && r < rows.end {
                 let x = s.splat(*at.a(tile, r));
-                unroll!(vectors v < N => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
+                unroll!(v < N, at most 4 => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             }
         });
     }
@@ -218,13 +199,13 @@ unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILES: bool>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        unroll!(vectors q < QUAD => {
+        unroll!(q < QUAD, at most 4 => {
             *ahead = fetch(s, tile, *ahead);
             let mut y = [s.splat(0.0); N];
-            unroll!(vectors v < N => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
-            unroll!(rows r < R => {
+            unroll!(v < N, at most 4 => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
+            unroll!(r < R, at most 13 => {
                 let x = s.splat(if TILES { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
-                unroll!(vectors v < N => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
+                unroll!(v < N, at most 4 => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             });
         });
     }
@@ -305,7 +286,7 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 
         let mut at = Cursor::new(tile, place);
         if !tile.head.is_empty() {
-            unroll!(rows step < R => {
+            unroll!(step < R, at most 13 => {
                 if tile.head.contains(&step) {
                     term::<S, R, N, false>(s, &mut acc, 0..step + 1, tile, &mut at);
                 }
@@ -330,12 +311,12 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
                 }
                 ahead = fetch(s, tile, ahead);
                 let later = at.b.wrapping_add(COPIED_AHEAD * tile.b_term);
-                unroll!(vectors v < N => { s.fetch(later.wrapping_add(v * S::WIDTH)); });
+                unroll!(v < N, at most 4 => { s.fetch(later.wrapping_add(v * S::WIDTH)); });
                 term::<S, R, N, true>(s, &mut acc, 0..R, tile, &mut at);
             }
         }
         if !tile.tail.is_empty() {
-            unroll!(rows step < R => {
+            unroll!(step < R, at most 13 => {
                 if tile.tail.contains(&step) {
                     term::<S, R, N, false>(s, &mut acc, step..R, tile, &mut at);
                 }
@@ -344,8 +325,8 @@ unsafe fn one<S: GemmIsa, const R: usize, const N: usize>(s: S, tile: &Tile, pla
 
         if !place.residual.is_null() {
             let residual: [[S::F; N]; R] = load(s, tile, place, whole, place.residual, tile.c_row);
-            unroll!(rows r < R => {
-                unroll!(vectors v < N => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
+            unroll!(r < R, at most 13 => {
+                unroll!(v < N, at most 4 => { acc[r][v] = s.add(residual[r][v], acc[r][v]); });
             });
         }
         store(s, tile, place, whole, &acc);
@@ -364,9 +345,9 @@ fn fetch<S: GemmIsa>(s: S, tile: &Tile, at: [*const f32; 2]) -> [*const f32; 2] 
 #[inline(always)]
 fn fetch_row<S: GemmIsa, const N: usize>(s: S, tile: &Tile, place: &Place, r: usize) {
     let at = tile.fetch_c + r * tile.c_row;
-    unroll!(vectors v < N => { s.fetch_to_write(place.c.wrapping_add(at + v * S::WIDTH)); });
+    unroll!(v < N, at most 4 => { s.fetch_to_write(place.c.wrapping_add(at + v * S::WIDTH)); });
     if !place.residual.is_null() {
-        unroll!(vectors v < N => { s.fetch(place.residual.wrapping_add(at + v * S::WIDTH)); });
+        unroll!(v < N, at most 4 => { s.fetch(place.residual.wrapping_add(at + v * S::WIDTH)); });
     }
 }
 
@@ -384,12 +365,12 @@ unsafe fn load<S: GemmIsa, const R: usize, const N: usize>(
     unsafe {
         let mut x = [[s.splat(0.0); N]; R];
         if whole {
-            unroll!(rows r < R => {
-                unroll!(vectors v < N => { x[r][v] = s.load_at(from.wrapping_add(r * stride + v * S::WIDTH)); });
+            unroll!(r < R, at most 13 => {
+                unroll!(v < N, at most 4 => { x[r][v] = s.load_at(from.wrapping_add(r * stride + v * S::WIDTH)); });
             });
         } else {
-            unroll!(rows r < R => {
-                unroll!(vectors v < N => {
+            unroll!(r < R, at most 13 => {
+                unroll!(v < N, at most 4 => {
                     x[r][v] = s.load_first_at(from.wrapping_add(r * stride + v * S::WIDTH), place.lanes::<S>(tile, r, v));
                 });
             });
@@ -409,15 +390,15 @@ unsafe fn store<S: GemmIsa, const R: usize, const N: usize>(
     // SAFETY: the caller's; a lane is written only if its column belongs to the row.
     unsafe {
         if whole {
-            unroll!(rows r < R => {
-                unroll!(vectors v < N => {
+            unroll!(r < R, at most 13 => {
+                unroll!(v < N, at most 4 => {
                     let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_at(to, acc[r][v]);
                 });
             });
         } else {
-            unroll!(rows r < R => {
-                unroll!(vectors v < N => {
+            unroll!(r < R, at most 13 => {
+                unroll!(v < N, at most 4 => {
                     let to = place.c.wrapping_add(r * tile.c_row + v * S::WIDTH);
                     s.store_first_at(to, place.lanes::<S>(tile, r, v), acc[r][v]);
                 });

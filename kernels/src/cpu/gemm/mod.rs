@@ -26,7 +26,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::ptr;
 
-use self::isa::GemmIsa;
+pub(super) use self::isa::GemmIsa;
 use self::kernel::{Layout, Tile};
 use self::rows::{RowsOfA, TileOfA};
 use super::Simd;

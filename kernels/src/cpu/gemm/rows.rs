@@ -19,6 +19,9 @@ const LEAST_COLUMNS: usize = 64;
 /// A transposed A with at least so many rows is copied tile by tile where at least so many columns read it.
 const LEAST_TILED: (usize, usize) = (64, 128);
 
+/// Terms that are copied for all tiles of a group before the next ones.
+const TERMS_AT_ONCE: usize = 32;
+
 /// Rows of a tile whose rows collide and are not copied: their lines and a panel's share the places of one set.
 const COLLIDING_ROWS: usize = 8;
 
@@ -89,11 +92,15 @@ impl RowsOfA {
         let (stride, full) = (a_row * a_term, product.k_range == KRange::Full);
         if product.is_tiled() {
             assert!(group.len() * terms.len() <= copy.len(), "a group fits its copy");
-            for rows in tiles.map(|tile| split.part(tile)) {
-                let to = copy[(rows.start - group.start) * terms.len()..].as_mut_ptr();
-                let from = a.wrapping_add(rows.start + terms.start * a_term);
-                // SAFETY: the tile's rows and the block's terms lie inside A, and the copy has room for them.
-                unsafe { s.pack_tile(from, a_term, terms.len(), rows.len(), to) };
+            // Some terms at a time, so that the tiles after the first find the lines near.
+            for first in (0..terms.len()).step_by(TERMS_AT_ONCE) {
+                let some = TERMS_AT_ONCE.min(terms.len() - first);
+                for rows in tiles.clone().map(|tile| split.part(tile)) {
+                    let to = copy[(rows.start - group.start) * terms.len() + first * rows.len()..].as_mut_ptr();
+                    let from = a.wrapping_add(rows.start + (terms.start + first) * a_term);
+                    // SAFETY: the tile's rows and the block's terms lie inside A, and the copy has room for them.
+                    unsafe { s.pack_tile(from, a_term, some, rows.len(), to) };
+                }
             }
             let tiled = Some((terms.start, terms.len()));
             return Self { copied: true, a: copy.as_ptr(), tiled, ..in_place };

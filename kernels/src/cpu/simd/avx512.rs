@@ -26,6 +26,42 @@ macro_rules! op {
     };
 }
 
+/// The tree of a fold for four rows at once, where rows come in fours: each step halves a row's lanes and puts two
+/// rows into a vector, so that all four take little more than one alone.
+macro_rules! fold_by_four {
+    ($rows:ident, $op:ident, |$row:ident| $alone:expr) => {{
+        let mut folded = [0.0; R];
+        if R.is_multiple_of(4) {
+            for (four, to) in $rows.as_chunks::<4>().0.iter().zip(folded.as_chunks_mut::<4>().0) {
+                // SAFETY: the token proves that the machine has the instruction set.
+                *to = unsafe { fold_by_four!(@four $op, four) };
+            }
+        } else {
+            for r in 0..R {
+                let $row = $rows[r];
+                folded[r] = $alone;
+            }
+        }
+        folded
+    }};
+    (@four $op:ident, $rows:ident) => {{
+        let (ab, cd) = (fold_by_four!(@two $op, $rows[0], $rows[1]), fold_by_four!(@two $op, $rows[2], $rows[3]));
+        let v = $op(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        let v = $op(v, _mm512_permute_ps::<0x4E>(v));
+        let v = $op(v, _mm512_permute_ps::<0xB1>(v));
+        [
+            _mm512_cvtss_f32(v),
+            _mm_cvtss_f32(_mm512_extractf32x4_ps::<1>(v)),
+            _mm_cvtss_f32(_mm512_extractf32x4_ps::<2>(v)),
+            _mm_cvtss_f32(_mm512_extractf32x4_ps::<3>(v)),
+        ]
+    }};
+    (@two $op:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($op($a[0], $a[1]), $op($b[0], $b[1]));
+        $op(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b))
+    }};
+}
+
 impl Isa for Avx512 {
     type F = __m512;
     type I = __m512i;
@@ -85,7 +121,7 @@ impl Isa for Avx512 {
     }
     #[inline(always)]
     fn first(self, n: usize) -> __mmask16 {
-        (1 << n) - 1
+        ((1u32 << n) - 1) as __mmask16
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -206,5 +242,13 @@ impl Isa for Avx512 {
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
+    }
+    #[inline(always)]
+    fn fold_rows<const R: usize>(self, rows: [Self::Block; R]) -> [f32; R] {
+        fold_by_four!(rows, _mm512_add_ps, |row| self.fold(row))
+    }
+    #[inline(always)]
+    fn fold_max_rows<const R: usize>(self, rows: [Self::Block; R]) -> [f32; R] {
+        fold_by_four!(rows, _mm512_max_ps, |row| self.fold_max(row))
     }
 }
