@@ -49,7 +49,8 @@ pub struct SuiteArgs {
     /// How much is run.
     #[arg(long, value_enum, default_value = "quick")]
     pub tier: TierArg,
-    /// Runs trained at the same time, one thread each; the machine's cores where it is not given.
+    /// Runs trained at the same time, one thread each; the machine's cores where it is not given. On cuda: cohorts, which share
+    /// the GPU's memory; one where it is not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Where records and checkpoints are kept.

@@ -2,7 +2,7 @@
 
 use crate::lab::carry::{Sizes, Staged, Suite};
 use crate::lab::progress::Progress;
-use crate::lab::work::{Start as StartOf, Training, Work};
+use crate::lab::work::{Start as StartOf, Training, Trouble, Work};
 use crate::lab::workers::Job;
 use crate::results::{About, SuiteResult};
 use preheat_suites::claims::{At, Claim, Expect, Judged, Kind, Select, Sweep, Swept, Tier, Verdict};
@@ -13,7 +13,7 @@ use preheat_suites::registry::{Params, Scalar, Spec};
 use preheat_suites::run::{Recipe, Run, RunId, Start};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A run of `steps` steps whose recipe only the fake trainer understands.
@@ -131,6 +131,19 @@ pub(crate) struct Fake {
     pub(crate) before_step: Option<Box<dyn Fn(u64) + Send + Sync>>,
     /// Runs trained together; 0 is as 1.
     pub(crate) cohort: usize,
+    /// The device is lost at this step of any run, and stays so.
+    pub(crate) lost_at: Option<u64>,
+    pub(crate) lost: AtomicBool,
+    /// Restoring meets a device that has no room.
+    pub(crate) restores_nothing: bool,
+}
+
+impl Fake {
+    /// What every call meets once the device is lost.
+    fn there(&self) -> Result<(), Trouble> {
+        let lost = self.lost.load(Ordering::SeqCst);
+        if lost { Err(Trouble::Lost("the GPU is lost: planted".into())) } else { Ok(()) }
+    }
 }
 
 struct FakeRun<'a> {
@@ -140,13 +153,17 @@ struct FakeRun<'a> {
     sum: u64,
 }
 
-struct FakeRuns<'a>(Vec<FakeRun<'a>>);
+struct FakeRuns<'a> {
+    fake: &'a Fake,
+    runs: Vec<FakeRun<'a>>,
+}
 
 impl Work for Fake {
-    fn start(&self, runs: &[StartOf<'_>]) -> Result<Box<dyn Training + '_>, String> {
+    fn start(&self, runs: &[StartOf<'_>]) -> Result<Box<dyn Training + '_>, Trouble> {
+        self.there()?;
         let one = |(run, from): &StartOf<'_>| {
             if run.recipe.model.name == "refuse" {
-                return Err("model.heads: 3 does not divide the width 8".to_string());
+                return Err(Trouble::Own("model.heads: 3 does not divide the width 8".into()));
             }
             let mut fresh = FakeRun { fake: self, run: (*run).clone(), step: 0, sum: run.seed };
             if let Some(bytes) = from {
@@ -155,7 +172,7 @@ impl Work for Fake {
             }
             Ok(fresh)
         };
-        Ok(Box::new(FakeRuns(runs.iter().map(one).collect::<Result<_, _>>()?)))
+        Ok(Box::new(FakeRuns { fake: self, runs: runs.iter().map(one).collect::<Result<_, _>>()? }))
     }
     fn cohorts(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
         jobs.chunks(self.cohort.max(1)).map(<[Job]>::to_vec).collect()
@@ -198,23 +215,33 @@ impl FakeRun<'_> {
 
 impl Training for FakeRuns<'_> {
     fn step(&self, r: usize) -> u64 {
-        self.0[r].step
+        self.runs[r].step
     }
     fn is_done(&self, r: usize) -> bool {
-        self.0[r].is_done()
+        self.runs[r].is_done()
     }
-    fn advance(&mut self) -> Result<(), String> {
-        self.0.iter_mut().filter(|run| !run.is_done()).for_each(FakeRun::advance);
+    fn advance(&mut self) -> Result<(), Trouble> {
+        if self.fake.lost_at.is_some_and(|step| self.runs.iter().any(|run| run.step == step)) {
+            self.fake.lost.store(true, Ordering::SeqCst);
+        }
+        self.fake.there()?;
+        self.runs.iter_mut().filter(|run| !run.is_done()).for_each(FakeRun::advance);
         Ok(())
     }
-    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String> {
-        Ok([self.0[r].step.to_le_bytes(), self.0[r].sum.to_le_bytes()].concat())
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, Trouble> {
+        self.fake.there()?;
+        Ok([self.runs[r].step.to_le_bytes(), self.runs[r].sum.to_le_bytes()].concat())
     }
-    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
-        self.0[r].restore(bytes)
+    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), Trouble> {
+        if self.fake.restores_nothing {
+            return Err(Trouble::Own("out of device memory".into()));
+        }
+        self.fake.there()?;
+        self.runs[r].restore(bytes).map_err(Trouble::Checkpoint)
     }
-    fn finish(self: Box<Self>) -> Result<Vec<Measured>, String> {
-        Ok(self.0.iter().map(FakeRun::measured).collect())
+    fn finish(self: Box<Self>) -> Result<Vec<Measured>, Trouble> {
+        self.fake.there()?;
+        Ok(self.runs.iter().map(FakeRun::measured).collect())
     }
 }
 

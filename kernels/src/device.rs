@@ -7,13 +7,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// A device that could not do what was asked: out of memory, lost, a kernel that failed. One line.
+/// A device that could not do what was asked: out of memory, lost, a kernel that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceError(pub String);
+pub struct DeviceError {
+    /// One line.
+    pub line: String,
+    /// Nothing works on the device any more in this process: whatever is asked next would fail too.
+    pub lost: bool,
+}
 
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.line)
     }
 }
 

@@ -103,9 +103,10 @@ fn with_a_driver_that_cannot_be_used() {
 
 /// A run-time compiler that is never asked to compile.
 fn compiler() -> String {
-    let names = ["CreateProgram", "CompileProgram", "DestroyProgram", "GetErrorString"];
+    let names = ["CreateProgram", "CompileProgram", "DestroyProgram", "GetErrorString", "GetNumSupportedArchs"];
+    let names = names.into_iter().chain(["GetSupportedArchs"]);
     let pairs = ["ProgramLog", "PTX", "CUBIN"].iter().flat_map(|of| [format!("Get{of}Size"), format!("Get{of}")]);
-    let all = names.into_iter().map(String::from).chain(pairs);
+    let all = names.map(String::from).chain(pairs);
     let empty: String = all.map(|name| format!("int nvrtc{name}(void) {{ return 0; }}\n")).collect();
     empty + "int nvrtcVersion(int* a, int* b) { *a = 13; *b = 0; return 0; }\n"
 }

@@ -19,5 +19,7 @@ mod memory;
 mod replay;
 mod shards;
 mod store;
+#[cfg(target_os = "linux")]
+mod straw;
 mod support;
 mod torture;

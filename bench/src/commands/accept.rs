@@ -21,8 +21,8 @@ pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
         let message = format!("interrupted, nothing accepted; go on with: {}", resume_line());
         return Err(Failure { exit: Exit::Interrupted, message });
     }
-    if let Some(why) = done.full {
-        let message = format!("the store takes nothing more: {why}; nothing accepted; go on with: {}", resume_line());
+    if let Some(halt) = done.halt {
+        let message = format!("{halt}; nothing accepted; go on with: {}", resume_line());
         return Err(Failure { exit: Exit::Failed, message });
     }
     let golden = Golden::new(&args.suite.golden);

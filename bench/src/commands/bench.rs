@@ -9,6 +9,7 @@ use crate::lab::carry::Missing;
 use crate::lab::part::Part;
 use crate::lab::session::{Done, Session, resume_line};
 use crate::lab::shard::Shard;
+use crate::lab::workers::Halt;
 use crate::lab::{MathArg, Options, device, load};
 use crate::results::{SCHEMA, SuiteResult};
 use crate::table::{self, Style};
@@ -102,7 +103,7 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     let done = session.carry(&suites, !args.no_train)?;
     let golden = Golden::new(&args.suite.golden);
     let early = (!session.is_exact()).then(|| session.beginnings(&done)).transpose()?;
-    let whole = !done.interrupted && done.full.is_none();
+    let whole = !done.interrupted && done.halt.is_none();
     let statuses: Vec<Status> = done
         .results
         .iter()
@@ -178,22 +179,22 @@ fn exit(done: &Done, statuses: &[Status]) -> Exit {
         Status::NoGolden(_) | Status::Missing(_) | Status::Undecided(_) => Exit::Incomparable,
     };
     let mut exit = statuses.iter().map(of).fold(Exit::Golden, Exit::worst);
-    if done.full.is_some() || done.failures.iter().any(|f| !f.is_empty()) {
+    if done.halt.is_some() || done.failures.iter().any(|f| !f.is_empty()) {
         exit = exit.worst(Exit::Failed);
     }
     if done.interrupted { exit.worst(Exit::Interrupted) } else { exit }
 }
 
 fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
-    let format = args.format;
+    let (format, halt) = (args.format, done.halt.as_ref().map(Halt::to_string));
     let whole: Vec<(&SuiteResult, &Status)> = done.results.iter().zip(statuses).collect();
     match format {
         Format::Json => {
             let entries = whole.iter().zip(&done.failures);
             let entries = entries.map(|((result, golden), failures)| Entry { result, golden, failures });
-            json(args, exit, done.interrupted, done.full.as_deref(), None, entries.collect());
+            json(args, exit, done.interrupted, halt.as_deref(), None, entries.collect());
         }
-        Format::Junit => out(&junit::report(&whole, &done.failures, done.full.as_deref())),
+        Format::Junit => out(&junit::report(&whole, &done.failures, halt.as_deref())),
         Format::Csv => out(&table::csv::suites(&done.results)),
         Format::Table | Format::Markdown => {
             let terminal = std::io::stdout().is_terminal();
@@ -225,8 +226,8 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
     for line in done.failures.iter().flatten() {
         eprintln!("preheat: failed: {line}");
     }
-    if let Some(why) = &done.full {
-        eprintln!("preheat: the store takes nothing more: {why}; make room and go on with: {}", resume_line());
+    if let Some(halt) = &done.halt {
+        eprintln!("preheat: {}: {}", halt.told(), resume_line());
     }
     if done.interrupted {
         eprintln!("preheat: interrupted; go on with: {}", resume_line());
@@ -235,7 +236,7 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
 
 /// What became of a shard, as JSON.
 pub(super) fn shard_json(args: &BenchArgs, exit: Exit, part: &Part) {
-    json(args, exit, part.interrupted, part.full.as_deref(), Some(part), Vec::new());
+    json(args, exit, part.interrupted, part.halt.as_ref().map(Halt::to_string).as_deref(), Some(part), Vec::new());
 }
 
 fn json(

@@ -11,21 +11,21 @@ const BITS: &str = "bits";
 
 /// The document. `failures` stands beside the suites: what went wrong with each. A claim fails where its verdict is
 /// not golden's, an inconclusive one that golden also holds passes, and nothing passes that was not compared.
-pub(super) fn report(suites: &[(&SuiteResult, &Status)], failures: &[Vec<String>], full: Option<&str>) -> String {
+pub(super) fn report(suites: &[(&SuiteResult, &Status)], failures: &[Vec<String>], halt: Option<&str>) -> String {
     let mut report = Report::new("preheat");
     for ((result, status), failures) in suites.iter().zip(failures) {
-        report.add_test_suite(suite(result, status, failures, full));
+        report.add_test_suite(suite(result, status, failures, halt));
     }
     report.to_string().unwrap_or_default() + "\n"
 }
 
-fn suite(result: &SuiteResult, status: &Status, failures: &[String], full: Option<&str>) -> TestSuite {
+fn suite(result: &SuiteResult, status: &Status, failures: &[String], halt: Option<&str>) -> TestSuite {
     let stem = result.stem();
     let mut suite = TestSuite::new(stem.clone());
     suite.add_property(Property::new("digest", result.digest.clone()));
     suite.add_property(Property::new("scale", result.scale.clone()));
     suite.add_property(Property::new("runs", result.runs.len().to_string()));
-    suite.add_test_case(case(&stem, BITS, bits(status, failures, full)));
+    suite.add_test_case(case(&stem, BITS, bits(status, failures, halt)));
     for claim in &result.claims {
         let mut case = case(&stem, &claim.id, of_claim(claim, status));
         let paper = Property::new("paper_claim", claim.paper_claim.clone());
@@ -56,9 +56,9 @@ fn skipped(why: &str) -> TestCaseStatus {
     status
 }
 
-fn bits(status: &Status, failures: &[String], full: Option<&str>) -> TestCaseStatus {
-    if !failures.is_empty() || full.is_some() {
-        let lines: Vec<&str> = failures.iter().map(String::as_str).chain(full).collect();
+fn bits(status: &Status, failures: &[String], halt: Option<&str>) -> TestCaseStatus {
+    if !failures.is_empty() || halt.is_some() {
+        let lines: Vec<&str> = failures.iter().map(String::as_str).chain(halt).collect();
         return bad(NonSuccessKind::Error, "failed", &lines.join("; "));
     }
     match status {

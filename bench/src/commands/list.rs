@@ -7,7 +7,7 @@ use crate::lab::carry::Suite;
 use crate::lab::progress::seconds;
 use crate::lab::session::Session;
 use crate::lab::shard::{Deal, Shard};
-use crate::lab::work::Work;
+use crate::lab::work::{Trouble, Work};
 use crate::lab::workers::work;
 use crate::results::tier_name;
 use crate::store::Store;
@@ -190,15 +190,17 @@ pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) 
             if !shown.holds(&suite.name, &planned) || !seen.insert(planned.run.id()) {
                 continue;
             }
-            let one = || -> Result<(), String> {
-                let mut training = session.trainers().start(&[(&planned.run, None)])?;
-                training.advance()
-            };
-            let done = catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(|_| Err("panicked".into()));
+            let one = || session.trainers().start(&[(&planned.run, None)])?.advance();
+            let panicked = |_| Err(Trouble::Own("panicked".into()));
+            let done = catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(panicked);
             if let Err(why) = done {
                 let cell = planned.cells.first();
                 let place = cell.map(|c| crate::results::place(&c.experiment, &c.arm, &c.axes)).unwrap_or_default();
-                eprintln!("preheat: {}/{place}: {why}", suite.name);
+                let line = format!("{}/{place}: {why}", suite.name);
+                if let Trouble::Lost(_) = why {
+                    return Err(Failure::failed(line));
+                }
+                eprintln!("preheat: {line}");
                 exit = exit.worst(Exit::Usage);
             }
         }

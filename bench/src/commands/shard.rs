@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, args: &BenchArgs) -> Result<Exit, Failure> {
     let part = session.carry_part(suites, shard)?;
     let mut exit = Exit::Golden;
-    if part.full.is_some() || !part.failures.is_empty() {
+    if part.halt.is_some() || !part.failures.is_empty() {
         exit = exit.worst(Exit::Failed);
     }
     if part.interrupted {
@@ -50,8 +50,8 @@ fn rows(part: &Part, shard: Shard) -> [Vec<String>; 2] {
 fn remains(part: &Part, shard: Shard) -> String {
     let Part { runs, trained, reused, waiting, .. } = part;
     let done = format!("shard {shard}: trained {trained} of its {runs} runs, {reused} from the store");
-    if let Some(why) = &part.full {
-        return format!("{done}; the store takes nothing more: {why}; make room and go on with: {}", resume_line());
+    if let Some(halt) = &part.halt {
+        return format!("{done}; {}: {}", halt.told(), resume_line());
     }
     if part.interrupted {
         return format!("{done}; interrupted; go on with: {}", resume_line());

@@ -148,7 +148,7 @@ fn ops(device: &dyn Device) -> Looked {
 /// The smoke tier's first stages on `device` against golden, `cohort` runs together at most.
 fn digests(device: Chosen, cohort: usize, golden: &Path) -> Looked {
     let expected = accepted(golden)?;
-    let trainers = Trainers::on(device, Some(cohort));
+    let trainers = Trainers::on(device, Some(cohort), 1);
     let runs: Vec<Run> = planned()?.into_iter().filter(|run| expected.contains_key(&run.id())).collect();
     if runs.is_empty() {
         return Err(format!("no run of a smoke tier is in {}", golden.display()));

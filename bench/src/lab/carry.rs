@@ -1,7 +1,7 @@
 //! Carrying out suites: stage after stage, the runs of all suites together, equal runs once.
 
 use super::trainer::key;
-use super::workers::{Job, Workers};
+use super::workers::{Halt, Job, Workers};
 use crate::results::{About, SuiteResult};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
@@ -73,8 +73,8 @@ pub struct Outcome {
     pub missing: Vec<Missing>,
     /// Stopped by a signal.
     pub interrupted: bool,
-    /// Why the store takes nothing more. One line.
-    pub full: Option<String>,
+    /// Why nothing more is trained.
+    pub halt: Option<Halt>,
     /// Runs trained here.
     pub trained: usize,
     /// Runs that the store held.
@@ -177,7 +177,7 @@ pub fn carry_out(
         outcome.trained += carried.trained;
         outcome.reused += carried.measured.len() - carried.trained;
         outcome.interrupted |= carried.interrupted;
-        outcome.full = carried.full;
+        outcome.halt = carried.halt;
         outcome.throughput.flops += carried.throughput.flops;
         outcome.throughput.seconds += carried.throughput.seconds;
         measured.extend(carried.measured);
@@ -199,7 +199,7 @@ pub fn carry_out(
                 outcome.observed[index].extend(seen);
             }
         }
-        if outcome.interrupted || outcome.full.is_some() {
+        if outcome.interrupted || outcome.halt.is_some() {
             break;
         }
     }

@@ -23,6 +23,9 @@ pub fn folders() -> Vec<PathBuf> {
     let programs: Vec<PathBuf> = named("PATH").map_or(Vec::new(), |list| std::env::split_paths(&list).collect());
     let pythons = programs.iter().filter(|folder| folder.join("python3").exists());
     all.extend(pythons.filter_map(|folder| folder.parent()).flat_map(packages));
+    // Where a system's own pip puts them, for all or for this user, beside no Python.
+    let home = named("HOME").map(|home| PathBuf::from(home).join(".local"));
+    all.extend([Some(PathBuf::from("/usr/local")), home].into_iter().flatten().flat_map(|place| packages(&place)));
     all.push(place("target/ci/nvrtc/nvidia/cu13/lib"));
     all.push(PathBuf::from("/usr/local/nvidia/lib64"));
     all

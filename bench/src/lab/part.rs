@@ -3,7 +3,7 @@
 
 use super::carry::{Sizes, Suite, jobs};
 use super::shard::{Deal, Shard};
-use super::workers::{Job, Workers};
+use super::workers::{Halt, Job, Workers};
 use crate::store::key::{Conditions, Key};
 use crate::store::throughput::Throughput;
 use preheat_suites::plan::{Planned, Ready};
@@ -32,9 +32,9 @@ pub struct Part {
     /// Stopped by a signal.
     #[serde(skip)]
     pub interrupted: bool,
-    /// Why the store takes nothing more. One line.
+    /// Why nothing more is trained.
     #[serde(skip)]
-    pub full: Option<String>,
+    pub halt: Option<Halt>,
     /// What was trained here.
     #[serde(skip)]
     pub throughput: Throughput,
@@ -80,10 +80,10 @@ pub fn carry_out(
         part.reused += carried.measured.len() - carried.trained;
         part.failures.extend(carried.failures.into_iter().map(|(label, why, _)| format!("{label}: {why}")));
         part.interrupted |= carried.interrupted;
-        part.full = carried.full;
+        part.halt = carried.halt;
         part.throughput.flops += carried.throughput.flops;
         part.throughput.seconds += carried.throughput.seconds;
-        if part.interrupted || part.full.is_some() {
+        if part.interrupted || part.halt.is_some() {
             part.runs = part.runs.max(deal.runs(shard));
             return part;
         }

@@ -5,7 +5,7 @@ use super::device::Chosen;
 use super::part::{self, Part};
 use super::shard::{Deal, Shard};
 use super::trainer::Trainers;
-use super::workers::Workers;
+use super::workers::{Halt, Workers};
 use super::{Options, progress};
 use crate::exit::Failure;
 use crate::results::SuiteResult;
@@ -38,8 +38,8 @@ pub struct Done {
     pub missing: Vec<Missing>,
     /// Stopped by a signal.
     pub interrupted: bool,
-    /// Why the store takes nothing more. One line.
-    pub full: Option<String>,
+    /// Why nothing more is trained.
+    pub halt: Option<Halt>,
     /// Where each planned run is kept.
     keys: BTreeMap<RunId, Key>,
 }
@@ -47,7 +47,8 @@ pub struct Done {
 impl Session {
     /// A session on `device`, with at most `cohort` runs together, or as many as suit the device.
     pub fn new(options: Options, device: Chosen, cohort: Option<usize>) -> Self {
-        Self { options, conditions: device.conditions(), trainers: Trainers::on(device, cohort) }
+        let jobs = options.jobs.unwrap_or_else(|| device.jobs());
+        Self { options, conditions: device.conditions(), trainers: Trainers::on(device, cohort, jobs) }
     }
 
     /// What was asked for.
@@ -62,7 +63,7 @@ impl Session {
 
     /// Threads that train.
     pub fn jobs(&self) -> usize {
-        self.options.jobs.unwrap_or_else(|| self.trainers.device().jobs())
+        self.trainers.workers()
     }
 
     /// The machine class whose throughput is kept.
@@ -83,8 +84,8 @@ impl Session {
         eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
         let judged = suites.iter().zip(outcome.observed).zip(&outcome.extents);
         let results = judged.map(|((suite, observed), extent)| carry::result(suite, scale(extent), observed)).collect();
-        let Outcome { failures, missing, interrupted, full, keys, .. } = outcome;
-        Ok(Done { results, failures, missing, interrupted, full, keys })
+        let Outcome { failures, missing, interrupted, halt, keys, .. } = outcome;
+        Ok(Done { results, failures, missing, interrupted, halt, keys })
     }
 
     /// How the runs of a bench begin: their curves, which no memory holds, are read from the store.

@@ -3,7 +3,7 @@
 use super::carry::Sizes;
 use super::data;
 use super::device::Chosen;
-use super::work::{Start, Training, Work};
+use super::work::{Start, Training, Trouble, Work};
 use super::workers::Job;
 use crate::store::key::{Conditions, Key};
 use preheat_kernels::cpu::Cpu;
@@ -22,23 +22,31 @@ use std::sync::{Arc, Mutex};
 pub struct Trainers {
     device: Chosen,
     cohort: Option<usize>,
+    /// Cohorts that are trained at a time, which share the device's memory.
+    workers: usize,
     tasks: Mutex<BTreeMap<String, Arc<dyn Task>>>,
 }
 
 impl Trainers {
     /// Trainers on a CPU, each run alone.
     pub fn new(cpu: Cpu) -> Self {
-        Self::on(Chosen::Cpu(cpu), None)
+        Self::on(Chosen::Cpu(cpu), None, 1)
     }
 
-    /// Trainers on `device`, with at most `cohort` runs together, or as many as suit the device.
-    pub fn on(device: Chosen, cohort: Option<usize>) -> Self {
-        Self { device, cohort, tasks: Mutex::new(BTreeMap::new()) }
+    /// Trainers on `device`, with at most `cohort` runs together, or as many as suit the device where `workers` threads
+    /// train a cohort each.
+    pub fn on(device: Chosen, cohort: Option<usize>, workers: usize) -> Self {
+        Self { device, cohort, workers, tasks: Mutex::new(BTreeMap::new()) }
     }
 
     /// What trains.
     pub fn device(&self) -> &Chosen {
         &self.device
+    }
+
+    /// Threads that train.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// The task of a run, opened at most once a process.
@@ -85,10 +93,9 @@ impl Trainers {
                 let task = self.task(run).ok();
                 let program = task.and_then(|task| program(run, &*task, 1).ok().flatten());
                 let free = cuda.gpu().free_bytes().ok();
-                let fitting = program
+                program
                     .zip(free)
-                    .map(|(program, free)| (free as f64 * SHARE / device_bytes(&program).max(1) as f64) as usize);
-                fitting.map_or(most, |fitting| fitting.clamp(1, most))
+                    .map_or(most, |(program, free)| fitting(free, self.workers, device_bytes(&program), most))
             }
         }
     }
@@ -131,14 +138,20 @@ pub fn key(run: &Run, conditions: &Conditions) -> Key {
 /// Runs together on a GPU where nobody says how many: more did not fit anything better into the papers' shapes.
 const COHORT: usize = 64;
 
-/// Share of a GPU's free memory that a cohort may take: kernels and the driver take some too.
+/// Share of a GPU's free memory that cohorts may take: kernels and the driver take some too.
 const SHARE: f64 = 0.8;
 
+/// Runs of `run_bytes` each that fit together where `workers` cohorts share `free_bytes`: at most `most`, at least 1.
+fn fitting(free_bytes: u64, workers: usize, run_bytes: usize, most: usize) -> usize {
+    let share = free_bytes as f64 * SHARE / workers.max(1) as f64;
+    ((share / run_bytes.max(1) as f64) as usize).clamp(1, most.max(1))
+}
+
 impl Work for Trainers {
-    fn start(&self, runs: &[Start<'_>]) -> Result<Box<dyn Training + '_>, String> {
+    fn start(&self, runs: &[Start<'_>]) -> Result<Box<dyn Training + '_>, Trouble> {
         let tasks = runs.iter().map(|(run, _)| Ok((*run, self.task(run).map_err(|e| e.to_string())?)));
         let members = tasks.collect::<Result<Vec<_>, String>>()?;
-        let mut cohort = Cohort::new(&members, self.device.shared()).map_err(|e| e.to_string())?;
+        let mut cohort = Cohort::new(&members, self.device.shared())?;
         for (r, (run, from)) in runs.iter().enumerate() {
             if let Some(bytes) = from {
                 cohort.start_from(r, bytes, run.takes_optimizer_state())?;
@@ -205,16 +218,35 @@ impl Training for Together {
     fn is_done(&self, r: usize) -> bool {
         self.0.is_done(r)
     }
-    fn advance(&mut self) -> Result<(), String> {
-        self.0.advance().map_err(|e| e.to_string())
+    fn advance(&mut self) -> Result<(), Trouble> {
+        Ok(self.0.advance()?)
     }
-    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, String> {
-        self.0.checkpoint(r).map_err(|e| e.to_string())
+    fn checkpoint(&mut self, r: usize) -> Result<Vec<u8>, Trouble> {
+        Ok(self.0.checkpoint(r)?)
     }
-    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
-        self.0.restore(r, bytes)
+    fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), Trouble> {
+        Ok(self.0.restore(r, bytes)?)
     }
-    fn finish(self: Box<Self>) -> Result<Vec<Measured>, String> {
-        self.0.finish().map_err(|e| e.to_string())
+    fn finish(self: Box<Self>) -> Result<Vec<Measured>, Trouble> {
+        Ok(self.0.finish()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_the_device_s_memory() {
+        let fits = |workers, run_bytes| fitting(1_000, workers, run_bytes, 64);
+        assert_eq!([1, 2, 3, 4].map(|workers| fits(workers, 20)), [40, 20, 13, 10]);
+        // All cohorts of all workers stay inside the share.
+        for workers in 1..=20 {
+            for run_bytes in [1, 7, 19, 40] {
+                let taken = workers * fits(workers, run_bytes) * run_bytes;
+                assert!(taken <= 800 || fits(workers, run_bytes) == 1, "{workers} × {run_bytes}: {taken}");
+            }
+        }
+        assert_eq!([fits(1, 1), fits(1, 5_000), fits(0, 20), fitting(0, 2, 20, 64)], [64, 1, 40, 1]);
     }
 }

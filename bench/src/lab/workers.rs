@@ -2,7 +2,7 @@
 //! records. Numbers depend neither on how many there are, nor on the order in which they take runs, nor on cohorts.
 
 use super::progress::Progress;
-use super::work::{Training, Work};
+use super::work::{Training, Trouble, Work};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::key::Key;
@@ -72,10 +72,33 @@ pub struct Carried {
     pub failures: Vec<(String, String, RunId)>,
     /// Stopped by a signal before all was done.
     pub interrupted: bool,
-    /// Why the store takes nothing more; then the rest was not tried. One line.
-    pub full: Option<String>,
+    /// Why the rest was not tried.
+    pub halt: Option<Halt>,
     /// What was trained here, for the expected time.
     pub throughput: Throughput,
+}
+
+/// What every further run would meet. One line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The store takes nothing more.
+    #[error("the store takes nothing more: {0}")]
+    Store(String),
+    /// The device is lost to this process.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl Halt {
+    /// The same with what to do, before the line that goes on.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Store(_) => format!("{self}; make room and go on with"),
+            Self::Device(_) => {
+                format!("{self}; nothing more is trained in this process, finished runs are kept; go on with")
+            }
+        }
+    }
 }
 
 enum End {
@@ -88,8 +111,8 @@ enum End {
 enum Fault {
     /// This run's own trouble.
     Run(String),
-    /// The store's: it would meet every other run too.
-    Store(String),
+    /// It would meet every other run too.
+    All(Halt),
 }
 
 impl From<String> for Fault {
@@ -100,13 +123,22 @@ impl From<String> for Fault {
 
 impl From<StoreError> for Fault {
     fn from(e: StoreError) -> Self {
-        if e.whole { Self::Store(e.to_string()) } else { Self::Run(e.to_string()) }
+        if e.whole { Self::All(Halt::Store(e.to_string())) } else { Self::Run(e.to_string()) }
+    }
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Own(line) | Trouble::Checkpoint(line) => Self::Run(line),
+            Trouble::Lost(line) => Self::All(Halt::Device(line)),
+        }
     }
 }
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Set where the store takes nothing more.
+    /// Set where nothing more is to be trained.
     halt: AtomicBool,
 }
 
@@ -222,10 +254,10 @@ impl Workers<'_> {
                         self.progress.finished();
                     }
                 }
-                Err(Fault::Store(why)) => {
+                Err(Fault::All(halt)) => {
                     // The others meet the same: the first line says it all.
                     shared.halt.store(true, Ordering::Relaxed);
-                    queue.carried.full.get_or_insert(why);
+                    queue.carried.halt.get_or_insert_with(|| halt.at(&group));
                 }
             }
         }
@@ -338,13 +370,19 @@ impl Workers<'_> {
     }
 
     /// The runs, each at its checkpoint where there is a good one, else at its start.
-    fn resumed(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, String> {
+    fn resumed(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, Fault> {
         let warn = |line: &str| self.progress.warn(line);
         let mut kept: Vec<Option<Vec<u8>>> = jobs.iter().map(|job| self.store.checkpoint(&job.key, &warn)).collect();
         loop {
             let mut training = self.fresh(jobs)?;
-            let Some(bad) = (0..jobs.len()).find(|r| !self.restored(jobs[*r], *r, kept[*r].as_deref(), &mut *training))
-            else {
+            let mut bad = None;
+            for (r, job) in jobs.iter().enumerate() {
+                if !self.restored(job, r, kept[r].as_deref(), &mut *training)? {
+                    bad = Some(r);
+                    break;
+                }
+            }
+            let Some(bad) = bad else {
                 for (r, job) in jobs.iter().enumerate().filter(|(r, _)| kept[*r].is_some()) {
                     let step = training.step(r);
                     self.progress.resumed(&job.label, step, step as f64 * job.step_flops);
@@ -356,19 +394,30 @@ impl Workers<'_> {
     }
 
     /// Whether run `r` is where it should be; `training` is unusable where it is not.
-    fn restored(&self, job: &Job, r: usize, bytes: Option<&[u8]>, training: &mut dyn Training) -> bool {
+    fn restored(
+        &self,
+        job: &Job,
+        r: usize,
+        bytes: Option<&[u8]>,
+        training: &mut dyn Training,
+    ) -> Result<bool, Trouble> {
         let warn = |line: &str| self.progress.warn(line);
-        let Some(bytes) = bytes else { return true };
-        if let Err(why) = training.restore(r, bytes) {
-            self.store.reject_checkpoint(&job.key, &why, &warn);
-            return false;
+        let Some(bytes) = bytes else { return Ok(true) };
+        match training.restore(r, bytes) {
+            Ok(()) => {}
+            Err(Trouble::Checkpoint(why)) => {
+                self.store.reject_checkpoint(&job.key, &why, &warn);
+                return Ok(false);
+            }
+            // A device that fails says nothing of the checkpoint, which stays.
+            Err(trouble) => return Err(trouble),
         }
         let step = training.step(r);
         let mut passed = job.keep_steps.iter().filter(|kept| **kept < step);
-        passed.all(|kept| self.store.kept(&job.key, *kept, &warn).is_some())
+        Ok(passed.all(|kept| self.store.kept(&job.key, *kept, &warn).is_some()))
     }
 
-    fn fresh(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, String> {
+    fn fresh(&self, jobs: &[&Job]) -> Result<Box<dyn Training + '_>, Trouble> {
         let from = |job: &Job| {
             let Some((key, step)) = &job.start else { return Ok(None) };
             let bytes = self.store.kept(key, *step, &|line| self.progress.warn(line));
@@ -376,6 +425,18 @@ impl Workers<'_> {
         };
         let runs = jobs.iter().map(|job| Ok((&job.run, from(job)?))).collect::<Result<Vec<_>, String>>()?;
         self.work.start(&runs)
+    }
+}
+
+impl Halt {
+    /// A lost device says what was trained on it then: who is to blame, maybe.
+    fn at(self, group: &[Job]) -> Self {
+        let Self::Device(why) = self else { return self };
+        let others = match group.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        Self::Device(format!("{}{others}: {why}", group[0].label))
     }
 }
 

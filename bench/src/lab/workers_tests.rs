@@ -119,6 +119,54 @@ fn a_cohort_with_a_bad_run_loses_that_run_alone() {
 }
 
 #[test]
+fn a_lost_device_ends_training_at_once_and_nothing_is_lost() {
+    let jobs = || {
+        let long = (1..=3).map(|seed| job("b", 20, seed));
+        long.chain((1..=6).map(|seed| job("a", 5, seed))).collect::<Vec<_>>()
+    };
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), jobs(), 1, &GO);
+    for (threads, cohort) in [(1, 1), (1, 3), (2, 3)] {
+        let (dir, store) = fresh();
+        // Some are finished before.
+        carry(&store, &Fake::default(), jobs().split_off(6), 1, &GO);
+        let fake = Fake { cohort, lost_at: Some(7), ..Fake::default() };
+        let (lost, lines) = carry(&store, &fake, jobs(), threads, &GO);
+        assert_eq!((lost.failures.len(), lost.interrupted, lines), (0, false, vec![]), "{threads} {cohort}");
+        assert!(lost.measured.len() >= 3, "finished runs are kept");
+        let halt = lost.halt.expect("it is told");
+        let more = if cohort == 1 { "" } else { " and 2 more" };
+        let told = |of: &str| halt == Halt::Device(format!("{of} seed 1{more}: the GPU is lost: planted"));
+        // Of two threads either may be the first to say so.
+        assert!(told("b") || threads > 1 && told("a"), "{halt}");
+        assert!(halt.told().ends_with("finished runs are kept; go on with"), "{}", halt.told());
+        assert!(fake.steps.into_inner() <= 7 * cohort + 5 * 3, "no further run was begun");
+        // A process that meets a lost device sets no checkpoint aside.
+        let gone = Fake { cohort, lost: AtomicBool::new(true), ..Fake::default() };
+        let (again, lines) = carry(&store, &gone, jobs(), threads, &GO);
+        assert_eq!((again.trained, lines, again.halt.is_some()), (0, vec![], true));
+        let (rest, lines) = carry(&store, &Fake { cohort, ..Fake::default() }, jobs(), 1, &GO);
+        assert_eq!((digests(&rest), lines), (digests(&whole), vec![]));
+        let aside = |folder: &str| std::fs::read_dir(dir.path().join(folder)).unwrap().count();
+        assert_eq!(aside("checkpoints"), 0, "each was gone on from, and is done");
+    }
+}
+
+#[test]
+fn a_device_that_fails_while_it_restores_leaves_the_checkpoint_be() {
+    let (_a, clean) = fresh();
+    let (whole, _) = carry(&clean, &Fake::default(), vec![job("a", 20, 1)], 1, &GO);
+    let (_b, store) = fresh();
+    store.keep_checkpoint(&job("a", 20, 1).key, &state(&job("a", 20, 1), 12)).unwrap();
+    let full = Fake { restores_nothing: true, ..Fake::default() };
+    let (failed, lines) = carry(&store, &full, vec![job("a", 20, 1)], 1, &GO);
+    assert_eq!((failed.failures.len(), lines), (1, vec!["a seed 1: out of device memory".to_string()]));
+    let fake = Fake::default();
+    let (rest, _) = carry(&store, &fake, vec![job("a", 20, 1)], 1, &GO);
+    assert_eq!((digests(&rest), fake.steps.into_inner()), (digests(&whole), 8), "only the rest is trained");
+}
+
+#[test]
 fn a_stopped_cohort_goes_on_run_by_run_and_the_other_way_round() {
     let jobs = || (1..=3).map(|seed| job("a", 20, seed)).collect::<Vec<_>>();
     let (_a, clean) = fresh();

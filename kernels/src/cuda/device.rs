@@ -71,8 +71,11 @@ impl Device for Cuda {
 
 impl From<CudaError> for DeviceError {
     fn from(e: CudaError) -> Self {
+        let lost = matches!(e, CudaError::Lost { .. });
         // A compiler's log has many lines, and a failed run has one.
-        Self(e.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | "))
+        let text = e.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        Self { line: lines.join(" | "), lost }
     }
 }
 

@@ -50,6 +50,12 @@ pub enum CudaError {
         /// Where, as far as it is known.
         what: String,
     },
+    /// The context is gone: every further call of this process says so.
+    #[error("the GPU is lost: {what}")]
+    Lost {
+        /// The driver's words, and the call that saw it.
+        what: String,
+    },
     /// Another call of the driver or of a library failed.
     #[error("{call}: {what}")]
     Call {

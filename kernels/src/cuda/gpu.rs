@@ -4,155 +4,24 @@
 //! recorded graphs.
 
 use super::blas::{Blas, WORKSPACE_BYTES};
+use super::fault::{failed, lost, said, words};
 use super::gemm::{Gemm, MathMode};
 use super::multiplier::Multiplier;
-use super::nvrtc::{Compiled, EXACT, Nvrtc};
-use super::probe::{self, Absent, Found};
 use super::staging::{STAGING_BYTES, Staging};
 use super::{CudaError, DeviceAddress, Exec, Launch, Sources, Unit, Work};
-use cudarc::driver::result::{self, DriverError, stream::StreamKind};
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute};
+use cudarc::driver::result::{self, stream::StreamKind};
+use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CStr, CString, c_void};
-use std::path::PathBuf;
+use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex};
+
+pub use super::context::{About, Cache, Gpu, NoCache, OpenError};
 
 /// Dynamic shared memory that every kernel may have without being asked for more.
 const SHARED_BYTES: u32 = 48 * 1024;
 
 /// The list of a product that belongs to none.
 const SINGLE: usize = usize::MAX;
-
-/// Where compiled kernels are kept between processes. What is kept answers for the text beside it, and for nothing
-/// else; a cache may forget, and must not give back anything but what it took.
-pub trait Cache: Send + Sync {
-    /// What was kept for `text`.
-    fn get(&self, text: &str) -> Option<Vec<u8>>;
-    /// Keeps `bytes` for `text`.
-    fn put(&self, text: &str, bytes: &[u8]);
-}
-
-/// Keeps nothing.
-pub struct NoCache;
-
-impl Cache for NoCache {
-    fn get(&self, _: &str) -> Option<Vec<u8>> {
-        None
-    }
-    fn put(&self, _: &str, _: &[u8]) {}
-}
-
-/// A GPU of this machine, opened.
-pub struct Gpu {
-    device: sys::CUdevice,
-    context: sys::CUcontext,
-    nvrtc: Nvrtc,
-    cache: Box<dyn Cache>,
-    /// What it is, for the reader.
-    pub about: About,
-}
-
-/// What a GPU is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
-    /// The driver's name for it.
-    pub name: String,
-    /// Its architecture: 90 for `sm_90`.
-    pub sm: u32,
-    /// Multiprocessors.
-    pub multiprocessors: u32,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// The driver's CUDA version, as it counts.
-    pub driver: i32,
-    /// The run-time compiler's version.
-    pub nvrtc: (i32, i32),
-}
-
-// SAFETY: a primary context may be current on any number of threads; the fields are never changed.
-unsafe impl Send for Gpu {}
-// SAFETY: as above.
-unsafe impl Sync for Gpu {}
-
-/// Why no GPU was opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Something is missing.
-    #[error("{0}; {remedy}", remedy = .0.remedy())]
-    Absent(#[from] Absent),
-    /// The driver refused.
-    #[error(transparent)]
-    Cuda(#[from] CudaError),
-}
-
-impl Gpu {
-    /// Opens the first GPU (`CUDA_VISIBLE_DEVICES` decides which one that is). `folders` are searched for CUDA's
-    /// libraries where the loader does not know them.
-    ///
-    /// # Errors
-    /// What is missing, or what the driver says.
-    pub fn open(folders: &[PathBuf], cache: Box<dyn Cache>) -> Result<Arc<Self>, OpenError> {
-        let Found { driver, nvrtc, .. } = probe::probe(folders)?;
-        let device = said("cuDeviceGet", result::device::get(0))?;
-        // SAFETY: the device that was just got; the context is released once, when this is dropped.
-        let context = said("cuDevicePrimaryCtxRetain", unsafe { result::primary_ctx::retain(device) })?;
-        let attribute = |a| {
-            // SAFETY: a device that was got.
-            let value = said("cuDeviceGetAttribute", unsafe { result::device::get_attribute(device, a) })?;
-            Ok::<u32, CudaError>(u32::try_from(value).unwrap_or(0))
-        };
-        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        let about = About {
-            name: said("cuDeviceGetName", result::device::get_name(device))?,
-            sm: 10 * major + minor,
-            multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-            // SAFETY: a device that was got.
-            memory_bytes: said("cuDeviceTotalMem", unsafe { result::device::total_mem(device) })? as u64,
-            driver,
-            nvrtc: nvrtc.version(),
-        };
-        Ok(Arc::new(Self { device, context, nvrtc, cache, about }))
-    }
-
-    /// Bytes of memory that are free now.
-    ///
-    /// # Errors
-    /// The driver's words.
-    pub fn free_bytes(&self) -> Result<u64, CudaError> {
-        self.enter()?;
-        Ok(said("cuMemGetInfo", result::mem_get_info())?.0 as u64)
-    }
-
-    /// Machine code of one unit for this GPU: from the cache, or compiled.
-    fn cubin(&self, unit: &Unit) -> Result<Vec<u8>, CudaError> {
-        let Unit { name, text } = unit;
-        let (major, minor) = self.nvrtc.version();
-        let answers_for = format!("nvrtc {major}.{minor} sm_{} {} {name}\n{text}", self.about.sm, EXACT.join(" "));
-        if let Some(cubin) = self.cache.get(&answers_for) {
-            return Ok(cubin);
-        }
-        let Compiled { cubin, .. } = self
-            .nvrtc
-            .compile(name, text, self.about.sm, &[])
-            .map_err(|e| CudaError::Compile { unit: name.clone(), log: e.log })?;
-        self.cache.put(&answers_for, &cubin);
-        Ok(cubin)
-    }
-
-    /// Makes the context current on this thread.
-    fn enter(&self) -> Result<(), CudaError> {
-        // SAFETY: a context that is retained as long as this lives.
-        said("cuCtxSetCurrent", unsafe { result::ctx::set_current(self.context) })
-    }
-}
-
-impl Drop for Gpu {
-    fn drop(&mut self) {
-        // SAFETY: retained once, released once. An error here has nobody to go to.
-        let _ = unsafe { result::primary_ctx::release(self.device) };
-    }
-}
 
 /// One stream of a GPU with the kernels of its sources.
 pub struct GpuExec {
@@ -221,7 +90,11 @@ impl GpuExec {
     /// No memory for the workspace; the library's words.
     pub fn multiplying(mut self, blas: Blas, mode: MathMode, algorithms: Algorithms) -> Result<Self, CudaError> {
         let workspace = self.alloc(WORKSPACE_BYTES)?;
-        self.multiplier = Some(Multiplier::new(blas, mode, self.stream.cast(), workspace, algorithms)?);
+        let made = {
+            let _disturbs = self.gpu.disturbing();
+            Multiplier::new(blas, mode, self.stream.cast(), workspace, algorithms)
+        };
+        self.multiplier = Some(made.map_err(|e| self.explained(e))?);
         Ok(self)
     }
 
@@ -241,6 +114,8 @@ impl GpuExec {
 
     fn load(&mut self, unit: &Unit) -> Result<(), CudaError> {
         let cubin = self.gpu.cubin(unit)?;
+        let gpu = Arc::clone(&self.gpu);
+        let _disturbs = gpu.disturbing();
         // SAFETY: a whole CUBIN, which the driver copies.
         let module = said("cuModuleLoadData", unsafe { result::module::load_data(cubin.as_ptr().cast()) })?;
         self.modules.push(module);
@@ -290,7 +165,10 @@ impl GpuExec {
     fn stage(&mut self, to: DeviceAddress, bytes: &[u8]) -> Result<bool, CudaError> {
         let staging = match &mut self.staging {
             Some(staging) => staging,
-            none => none.insert(Staging::new()?),
+            none => {
+                let _disturbs = self.gpu.disturbing();
+                none.insert(Staging::new()?)
+            }
         };
         let Some(held) = staging.hold(bytes) else { return Ok(false) };
         // SAFETY: the caller gives an address of this device with room; what is held stays until the stream is done.
@@ -304,6 +182,8 @@ impl GpuExec {
     /// As for [`Exec::replay`].
     unsafe fn record(&mut self, id: usize, work: &[Work]) -> Result<sys::CUgraphExec, CudaError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        let gpu = Arc::clone(&self.gpu);
+        let _records = gpu.recording();
         // SAFETY: this stream, which no other thread uses.
         said("cuStreamBeginCapture", unsafe { result::stream::begin_capture(self.stream, mode) })?;
         // SAFETY: the caller's.
@@ -327,6 +207,43 @@ impl GpuExec {
             let made = said("cuGraphInstantiate", made)?;
             said("cuGraphDestroy", destroyed)?;
             Ok(made)
+        }
+    }
+
+    /// # Safety
+    /// As for [`Exec::replay`].
+    unsafe fn replayed(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
+        self.gpu.enter()?;
+        self.prepare(id, work)?;
+        let graph = match self.recorded.get(&id).copied().filter(|_| self.records) {
+            // What a library loads or allocates when a product first runs must not happen while a list is recorded.
+            None => {
+                let gpu = Arc::clone(&self.gpu);
+                let _disturbs = gpu.disturbing();
+                // SAFETY: the caller's.
+                unsafe { self.one_by_one(id, work)? };
+                self.recorded.insert(id, None);
+                return Ok(());
+            }
+            Some(None) => {
+                // SAFETY: the caller's.
+                let graph = unsafe { self.record(id, work)? };
+                self.recorded.insert(id, Some(graph));
+                graph
+            }
+            Some(Some(graph)) => graph,
+        };
+        // SAFETY: recorded on this stream, with addresses that the caller keeps.
+        said("cuGraphLaunch", unsafe { result::graph::launch(graph, self.stream) })
+    }
+
+    /// The end of the context instead, where that is the reason: cuBLAS's words do not say so, nor does a recording that
+    /// broke. Nothing is recorded now.
+    fn explained(&self, e: CudaError) -> CudaError {
+        // SAFETY: this stream.
+        match said("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) }) {
+            Err(lost @ CudaError::Lost { .. }) if !matches!(e, CudaError::Lost { .. }) => lost,
+            _ => e,
         }
     }
 
@@ -362,6 +279,8 @@ impl Exec for GpuExec {
         self.gpu.enter()?;
         // The driver gives no memory of no bytes.
         let bytes = bytes.max(1);
+        let gpu = Arc::clone(&self.gpu);
+        let _disturbs = gpu.disturbing();
         // SAFETY: nothing is assumed of what it holds.
         let address = unsafe { result::malloc_sync(bytes) }.map_err(|e| match e.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
@@ -379,6 +298,7 @@ impl Exec for GpuExec {
     fn free(&mut self, address: DeviceAddress) {
         let Some(place) = self.memory.iter().position(|held| *held == address) else { return };
         self.memory.swap_remove(place);
+        let _disturbs = self.gpu.disturbing();
         // SAFETY: given by `alloc`, and forgotten above; no work that uses it is under way. An error here comes from
         // work before, and the next call tells it.
         unsafe {
@@ -422,9 +342,9 @@ impl Exec for GpuExec {
         // SAFETY: the caller's.
         let launched =
             unsafe { result::launch_kernel(function, grid.into(), block.into(), shared_bytes, self.stream, args) };
-        launched.map_err(|e| CudaError::Launch {
-            kernel: kernel.to_string(),
-            what: format!("{} (grid {grid:?}, block {block:?}, {shared_bytes} bytes shared)", words(e)),
+        launched.map_err(|e| {
+            let what = || format!("{} (grid {grid:?}, block {block:?}, {shared_bytes} bytes shared)", words(e));
+            lost("cuLaunchKernel", e).unwrap_or_else(|| CudaError::Launch { kernel: kernel.to_string(), what: what() })
         })
     }
 
@@ -440,37 +360,18 @@ impl Exec for GpuExec {
             let what = "this device multiplies by kernels alone".into();
             return Err(CudaError::Call { call: "a product", what });
         };
-        // SAFETY: the caller's.
-        let done = unsafe { multiplier.run(SINGLE, 0) };
+        let done = {
+            let _disturbs = self.gpu.disturbing();
+            // SAFETY: the caller's.
+            unsafe { multiplier.run(SINGLE, 0) }
+        };
         multiplier.forget(SINGLE);
-        done
+        done.map_err(|e| self.explained(e))
     }
 
     unsafe fn replay(&mut self, id: usize, work: &[Work]) -> Result<(), CudaError> {
-        self.gpu.enter()?;
-        self.prepare(id, work)?;
-        if !self.records {
-            // SAFETY: the caller's.
-            return unsafe { self.one_by_one(id, work) };
-        }
-        let graph = match self.recorded.get(&id) {
-            // What a library loads or allocates when a product first runs must not happen while a list is recorded.
-            None => {
-                // SAFETY: the caller's.
-                unsafe { self.one_by_one(id, work)? };
-                self.recorded.insert(id, None);
-                return Ok(());
-            }
-            Some(None) => {
-                // SAFETY: the caller's.
-                let graph = unsafe { self.record(id, work)? };
-                self.recorded.insert(id, Some(graph));
-                graph
-            }
-            Some(Some(graph)) => *graph,
-        };
-        // SAFETY: recorded on this stream, with addresses that the caller keeps.
-        said("cuGraphLaunch", unsafe { result::graph::launch(graph, self.stream) })
+        // SAFETY: the caller's.
+        unsafe { self.replayed(id, work) }.map_err(|e| self.explained(e))
     }
 
     fn synchronize(&mut self) -> Result<(), CudaError> {
@@ -484,6 +385,7 @@ impl Exec for GpuExec {
 
 impl Drop for GpuExec {
     fn drop(&mut self) {
+        let _disturbs = self.gpu.disturbing();
         // SAFETY: all of it was made here and is used no more once the stream is done. An error has nobody to go to.
         unsafe {
             let _ = self.gpu.enter();
@@ -502,25 +404,4 @@ impl Drop for GpuExec {
             let _ = result::stream::destroy(self.stream);
         }
     }
-}
-
-pub(super) fn said<T>(call: &'static str, answer: Result<T, DriverError>) -> Result<T, CudaError> {
-    answer.map_err(|e| failed(call, e))
-}
-
-/// What a failed call says. A fault of a kernel shows in whichever call comes next.
-fn failed(call: &'static str, e: DriverError) -> CudaError {
-    use sys::CUresult as R;
-    match e.0 {
-        R::CUDA_ERROR_ILLEGAL_ADDRESS | R::CUDA_ERROR_MISALIGNED_ADDRESS | R::CUDA_ERROR_INVALID_ADDRESS_SPACE => {
-            CudaError::MemoryFault { what: format!("{} (seen by {call})", words(e)) }
-        }
-        _ => CudaError::Call { call, what: words(e) },
-    }
-}
-
-/// The driver's own words; the library is known to be there.
-fn words(e: DriverError) -> String {
-    let text = |t: Result<&CStr, DriverError>| t.map_or("?".into(), |t| t.to_string_lossy().into_owned());
-    format!("{}: {}", text(e.error_name()), text(e.error_string()))
 }

@@ -6,9 +6,11 @@
 mod arguments;
 pub mod blas;
 mod constants;
+mod context;
 mod control;
 mod device;
 pub mod exec;
+mod fault;
 pub mod gemm;
 pub mod gpu;
 pub mod launch;

@@ -24,6 +24,7 @@ type Text = unsafe extern "C" fn(Program, *mut c_char) -> Status;
 #[derive(Clone, Copy, Debug)]
 pub struct Nvrtc {
     version: (i32, i32),
+    architectures: (unsafe extern "C" fn(*mut c_int) -> Status, unsafe extern "C" fn(*mut c_int) -> Status),
     create: unsafe extern "C" fn(
         *mut Program,
         *const c_char,
@@ -82,6 +83,10 @@ impl Nvrtc {
             folders.iter().find_map(|folder| library::open_at(&folder.join(&builtins)));
             Ok(Self {
                 version,
+                architectures: (
+                    symbol(library, "nvrtcGetNumSupportedArchs")?,
+                    symbol(library, "nvrtcGetSupportedArchs")?,
+                ),
                 create: symbol(library, "nvrtcCreateProgram")?,
                 compile: symbol(library, "nvrtcCompileProgram")?,
                 destroy: symbol(library, "nvrtcDestroyProgram")?,
@@ -96,6 +101,20 @@ impl Nvrtc {
     /// Major and minor version.
     pub const fn version(&self) -> (i32, i32) {
         self.version
+    }
+
+    /// The architectures that it compiles for, such as 90; none where it does not say.
+    pub fn architectures(&self) -> Vec<u32> {
+        let (count, list) = self.architectures;
+        let mut len = 0;
+        // SAFETY: an out-parameter that lives.
+        if unsafe { count(&raw mut len) } != 0 {
+            return Vec::new();
+        }
+        let mut all: Vec<c_int> = vec![0; usize::try_from(len).unwrap_or(0)];
+        // SAFETY: room for as many as it says there are.
+        let status = unsafe { list(all.as_mut_ptr()) };
+        all.into_iter().filter(|_| status == 0).filter_map(|sm| u32::try_from(sm).ok()).collect()
     }
 
     /// Compiles `source`, called `name` in messages, for the architecture `sm` (90 for `sm_90`) with exact math and

@@ -35,6 +35,9 @@ pub enum Absent {
     /// The driver sees no GPU.
     #[error("the NVIDIA driver sees no GPU")]
     Device,
+    /// Another process has the GPU.
+    #[error("the NVIDIA driver does not give the GPU to this process, as where another one has it for itself")]
+    Taken,
     /// The run-time compiler is missing.
     #[error("CUDA's run-time compiler is missing ({} is not found)", super::nvrtc::LIBRARY)]
     Compiler,
@@ -54,8 +57,12 @@ impl Absent {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Driver | Self::DriverTooOld { .. } | Self::Symbol(_) => "install the NVIDIA driver 580 or newer",
+            Self::Start(STUB) => "take CUDA's folder of stubs out of LD_LIBRARY_PATH",
             Self::Start(_) => "ask nvidia-smi what is wrong",
-            Self::Device => "look whether nvidia-smi lists a GPU, and whether CUDA_VISIBLE_DEVICES hides it",
+            Self::Device => {
+                "look whether nvidia-smi lists a GPU, whether CUDA_VISIBLE_DEVICES hides it, and whether MIG leaves an instance"
+            }
+            Self::Taken => "ask nvidia-smi for its compute mode and its processes",
             Self::Compiler | Self::CompilerSymbol(_) => {
                 "install CUDA 13 or `pip install nvidia-cuda-nvrtc==13.0.88`, and name its folder in PREHEAT_CUDA"
             }
@@ -71,10 +78,13 @@ pub fn version(count: i32) -> String {
     format!("{}.{}", count / 1000, count % 1000 / 10)
 }
 
+/// CUDA_ERROR_STUB_LIBRARY: what is linked against where there is no driver.
+const STUB: u32 = 34;
+
 /// The driver's codes that a start can end with.
 fn code(code: u32) -> String {
     let words = match code {
-        34 => "its library is a stub",
+        STUB => "its library is a stub",
         802 => "the system is not ready",
         803 => "the driver's parts are of different versions",
         804 => "forward compatibility is not for this GPU",
@@ -206,7 +216,9 @@ mod tests {
             Absent::DriverTooOld { have: 12_080 },
             Absent::Symbol("cuGraphLaunch"),
             Absent::Start(803),
+            Absent::Start(STUB),
             Absent::Device,
+            Absent::Taken,
             Absent::Compiler,
             Absent::CompilerSymbol("nvrtcGetCUBIN"),
             Absent::Blas("libcublasLt.so.13"),

@@ -4,7 +4,7 @@
 //! by itself, and may wait for all work before, where it cannot. From here neither happens.
 
 use super::CudaError;
-use super::gpu::said;
+use super::fault::said;
 use cudarc::driver::result;
 use std::ptr;
 

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef int Status;
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, UNAVAILABLE = 46, NOT_FOUND = 500 };
 
 #define MUST(holds) \
     do { \
@@ -22,14 +23,18 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
 enum { LAUNCHED, RECORDED, REPLAYED, LIVE, COUNTS };
 static _Atomic int counts[COUNTS];
 static size_t free_bytes = 1 << 20;
-static int fail_launch = -1, version = 13000;
+static int fail_launch = -1, version = 13000, taken, major = 9;
 static _Atomic int retained;
 // After a kernel's fault every call says so.
 static Status broken;
+// Replays until a kernel's fault; none where it is negative.
+static _Atomic int sound = -1;
 static char context;
 static __thread void *current;
 // The stream that this thread records: others go on meanwhile, as by CU_STREAM_CAPTURE_MODE_THREAD_LOCAL.
 static __thread void *capturing;
+// Threads that record.
+static _Atomic int recorders;
 
 int fake_count(int which) { return counts[which]; }
 int fake_capturing(void) { return capturing != 0; }
@@ -37,6 +42,19 @@ int fake_current(void) { return current == &context; }
 void fake_fail_launch(int after) { fail_launch = after; }
 void fake_free_bytes(size_t bytes) { free_bytes = bytes; }
 void fake_break(int status) { broken = status; }
+int fake_broken(void) { return broken; }
+int fake_recorders(void) { return recorders; }
+// Another process has the GPU for itself.
+void fake_take(int by_another) { taken = by_another; }
+void fake_major(int capability) { major = capability; }
+
+// For a program that nothing can be asked of.
+__attribute__((constructor)) static void told_by_the_environment(void) {
+    const char *bytes = getenv("STRAW_FREE_BYTES"), *replays = getenv("STRAW_SOUND_REPLAYS");
+    if (bytes) free_bytes = strtoull(bytes, 0, 10);
+    if (replays) sound = atoi(replays);
+    if (getenv("STRAW_BROKEN")) broken = atoi(getenv("STRAW_BROKEN"));
+}
 
 // Most calls need the context on their very thread.
 #define ENTERED MUST(current == &context)
@@ -56,10 +74,11 @@ Status cuDeviceTotalMem_v2(size_t *out, int device) {
 Status cuDeviceGetAttribute(int *out, int attribute, int device) {
     MUST(device == 7);
     // Compute capability 9.0, 132 multiprocessors.
-    return *out = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 16 ? 132 : -1, OK;
+    return *out = attribute == 75 ? major : attribute == 76 ? 0 : attribute == 16 ? 132 : -1, OK;
 }
 Status cuDevicePrimaryCtxRetain(void **out, int device) {
     MUST(device == 7);
+    if (taken) return UNAVAILABLE;
     return *out = &context, retained++, counts[LIVE]++, OK;
 }
 Status cuDevicePrimaryCtxRelease_v2(int device) {
@@ -134,10 +153,15 @@ Status cuStreamSynchronize(void *stream) {
 Status cuStreamBeginCapture_v2(void *stream, int mode) {
     ENTERED;
     MUST(stream && !capturing && mode == 1);
-    return capturing = stream, broken;
+    if (broken) return broken;
+    recorders++;
+    // It takes its time, for others to disturb it.
+    usleep(2000);
+    return capturing = stream, OK;
 }
 Status cuStreamEndCapture(void *stream, void **graph) {
     MUST(stream && capturing == stream); // by the thread that began it
+    recorders--;
     return capturing = 0, make(graph);
 }
 Status cuGraphInstantiateWithFlags(void **out, void *graph, uint64_t flags) {
@@ -149,11 +173,14 @@ Status cuGraphExecDestroy(void *graph) { return unmake(graph); }
 Status cuGraphLaunch(void *graph, void *stream) {
     ENTERED;
     MUST(graph && stream && !capturing);
-    return counts[REPLAYED]++, broken;
+    if (sound == 0) broken = 700;
+    if (sound > 0) sound--;
+    // What a kernel does wrong is met by a later call.
+    return counts[REPLAYED]++, OK;
 }
 
-// What a thread must not do while it records.
-#define NOT_RECORDING MUST(!capturing)
+// What nobody must do while some thread records, since it waits, or may wait, for the whole device.
+#define NOT_RECORDING MUST(!recorders)
 
 Status cuMemAlloc_v2(uint64_t *out, size_t bytes) {
     ENTERED;
@@ -232,6 +259,7 @@ Status cuFuncGetAttribute(int *out, int attribute, Function *function) {
     ENTERED;
     MUST(function);
     // Modules are loaded lazily: a kernel when it is first asked for something or launched.
+    MUST(function->loaded || !recorders);
     function->loaded = 1;
     return *out = attribute == 4 ? 64 : attribute == 3 ? 0 : -1, OK; // registers; local bytes
 }
@@ -253,12 +281,12 @@ Status cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned gz,
     if (fail_launch == 0) return INVALID;
     if (fail_launch > 0) fail_launch--;
     // Loading waits for the whole context.
-    MUST(function->loaded || capturing != stream);
+    MUST(function->loaded || !recorders);
     function->loaded = 1;
     return counts[capturing == stream ? RECORDED : LAUNCHED]++, OK;
 }
 
 Status cuGetErrorName(Status s, const char **out) {
-    return *out = s == INVALID ? "CUDA_ERROR_INVALID_VALUE" : "CUDA_ERROR_ELSE", OK;
+    return *out = s == INVALID ? "CUDA_ERROR_INVALID_VALUE" : s == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_ELSE", OK;
 }
 Status cuGetErrorString(Status s, const char **out) { return *out = s == INVALID ? "invalid argument" : "else", OK; }

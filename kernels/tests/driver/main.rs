@@ -57,6 +57,8 @@ fn straw(test: &str) -> Option<(MutexGuard<'static, ()>, Vec<PathBuf>)> {
     }
     fake(0, "fake_fail_launch", -1);
     fake(0, "fake_break", 0);
+    fake(0, "fake_take", 0);
+    fake(0, "fake_major", 9);
     Some((turn, vec![folder()]))
 }
 
@@ -257,22 +259,31 @@ fn a_gpu_is_used_from_several_threads() {
 }
 
 #[test]
-fn threads_record_while_others_allocate_and_wait() {
-    let Some((_turn, folders)) = straw("threads_record_while_others_allocate_and_wait") else { return };
-    let before = count(LIVE);
+fn threads_record_while_others_allocate_load_and_end() {
+    let Some((_turn, folders)) = straw("threads_record_while_others_allocate_load_and_end") else { return };
+    let live = || [count(LIVE), fake(LT, "fake_blas", 0), fake(CLASSIC, "fake_blas", 0)];
+    let before = live();
     fake(0, "fake_free_bytes", 64 << 20);
     let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    let blas = Blas::open(&folders).expect("both libraries");
     std::thread::scope(|scope| {
         for of in 1..=3_u8 {
             let gpu = &gpu;
             scope.spawn(move || {
-                for round in 0..40_u8 {
+                for round in 0..20_u8 {
                     let mut exec = GpuExec::new(Arc::clone(gpu), &sources(TWO), true).unwrap();
+                    if of > 1 {
+                        exec = exec.multiplying(blas, MathMode::Tf32, Algorithms::default()).unwrap();
+                    }
                     let (at, mut back) = (exec.alloc(4096).unwrap(), [0; 4096]);
+                    let mut work = vec![launch("one", 0), launch("two", 0)];
+                    if of > 1 {
+                        work.push(Work::Product(gemm(at, Batch::Strided(2), false)));
+                    }
                     for step in 0..4_u8 {
                         exec.upload(at, &[of + round + step; 4096]).unwrap();
                         // SAFETY: straw.
-                        unsafe { exec.replay(0, &[launch("one", 0), launch("two", 0)]) }.unwrap();
+                        unsafe { exec.replay(0, &work) }.unwrap();
                     }
                     exec.download(at, &mut back).unwrap();
                     assert_eq!(back, [of + round + 3; 4096]);
@@ -282,7 +293,7 @@ fn threads_record_while_others_allocate_and_wait() {
     });
     drop(gpu);
     fake(0, "fake_free_bytes", 1 << 20);
-    assert_eq!(count(LIVE), before);
+    assert_eq!(live(), before);
 }
 
 #[test]
@@ -299,19 +310,82 @@ fn a_grid_beyond_the_device_s_is_refused_with_its_size() {
 }
 
 #[test]
-fn a_kernel_s_fault_is_told_by_the_call_that_meets_it() {
-    let Some((_turn, folders)) = straw("a_kernel_s_fault_is_told_by_the_call_that_meets_it") else { return };
-    let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
-    let mut exec = GpuExec::new(Arc::clone(&gpu), &sources(TWO), true).unwrap();
-    let at = exec.alloc(64).unwrap();
+fn a_kernel_s_fault_loses_the_gpu_and_whoever_meets_it_says_so() {
+    let Some((_turn, folders)) = straw("a_kernel_s_fault_loses_the_gpu_and_whoever_meets_it_says_so") else { return };
+    let live = count(LIVE);
+    // A fault, a hardware error, a context that is gone, and one that is none of these.
+    for (code, ends) in [(700, true), (214, true), (709, true), (719, true), (999, true), (1, false), (701, false)] {
+        let gpu = Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+        let mut exec = GpuExec::new(Arc::clone(&gpu), &sources(TWO), true).unwrap();
+        let at = exec.alloc(64).unwrap();
+        // SAFETY: straw.
+        unsafe { exec.replay(0, &[launch("one", 0)]) }.unwrap();
+        fake(0, "fake_break", code);
+        let lost = |e: CudaError, call: &str| match e {
+            CudaError::Lost { what } => ends && what.ends_with(&format!("(seen by {call})")),
+            _ => !ends,
+        };
+        assert!(lost(exec.download(at, &mut [0; 4]).unwrap_err(), "cuMemcpyDtoHAsync"), "{code}");
+        assert!(lost(exec.alloc(4).unwrap_err(), "cuMemAlloc"), "{code}");
+        // SAFETY: straw.
+        let replays = [0, 1].map(|id| unsafe { exec.replay(id, &[launch("one", 0)]) }.unwrap_err());
+        let [recording, launching] = replays;
+        assert!(lost(recording, "cuStreamBeginCapture") && lost(launching, "cuLaunchKernel"), "{code}");
+        // Everything after says the same, and giving back neither hangs nor panics.
+        let after = GpuExec::new(gpu, &sources(TWO), true).map(drop).unwrap_err();
+        assert!(lost(after, "cuStreamCreate"), "{code}");
+        drop(exec);
+        fake(0, "fake_break", 0);
+    }
+    assert_eq!(count(LIVE), live);
+}
+
+#[test]
+fn cublas_says_little_of_a_lost_gpu_and_the_driver_is_asked() {
+    let Some((_turn, folders)) = straw("cublas_says_little_of_a_lost_gpu_and_the_driver_is_asked") else { return };
+    let (mut exec, _) = multiplying(&folders, MathMode::Tf32, true);
+    let at = exec.alloc(4096).expect("memory");
+    let place = |i: u64| [at.offset(64 * i), at.offset(1024 + 64 * i), at.offset(2048 + 64 * i)];
+    let listed = gemm(at, Batch::Listed((0..2).map(place).collect()), false);
+    let lists = [listed, gemm(at, Batch::Strided(2), true)].map(|gemm| [Work::Product(gemm)]);
+    for (id, list) in lists.iter().enumerate() {
+        // SAFETY: straw.
+        unsafe { exec.replay(id, list) }.expect("it runs");
+    }
     fake(0, "fake_break", 700);
-    let fault = exec.download(at, &mut [0; 4]).unwrap_err();
-    assert!(matches!(&fault, CudaError::MemoryFault { what } if what.contains("seen by cuMemcpyDtoH")), "{fault}");
-    // Everything after says the same, and giving back neither hangs nor panics.
-    let after = GpuExec::new(gpu, &sources(TWO), true).map(drop).unwrap_err();
-    assert!(matches!(&after, CudaError::MemoryFault { .. }), "{after}");
+    let told = "the GPU is lost: CUDA_ERROR_ILLEGAL_ADDRESS: else (seen by";
+    for (id, list) in lists.iter().enumerate() {
+        // SAFETY: straw.
+        let met = unsafe { exec.replay(id, list) }.unwrap_err().to_string();
+        assert!(met.starts_with(told), "{met}");
+    }
+    let Work::Product(alone) = &lists[1][0] else { unreachable!() };
+    // SAFETY: straw.
+    let met = unsafe { exec.product(alone) }.unwrap_err().to_string();
+    assert!(met.starts_with(told), "{met}");
     drop(exec);
     fake(0, "fake_break", 0);
+    fake(0, "fake_free_bytes", 1 << 20);
+}
+
+#[test]
+fn a_gpu_that_is_taken_or_unknown_to_the_compiler_is_refused_at_once() {
+    let Some((_turn, folders)) = straw("a_gpu_that_is_taken_or_unknown_to_the_compiler_is_refused_at_once") else {
+        return;
+    };
+    let live = count(LIVE);
+    let refused = || Gpu::open(&folders, Box::new(Memory::default())).map(drop).unwrap_err().to_string();
+    fake(0, "fake_take", 1);
+    assert!(refused().contains("does not give the GPU to this process"), "{}", refused());
+    fake(0, "fake_take", 0);
+    for (major, sm, helps) in [(7, 70, "CUDA 13 has left it behind"), (15, 150, "install a newer one")] {
+        fake(0, "fake_major", major);
+        let words = "CUDA's run-time compiler 13.0 compiles for sm_75 to sm_90";
+        assert!(refused().starts_with(&format!("a GPU of straw is sm_{sm}, and {words}; {helps}")), "{}", refused());
+    }
+    fake(0, "fake_major", 9);
+    Gpu::open(&folders, Box::new(Memory::default())).expect("a GPU");
+    assert_eq!(count(LIVE), live, "the context is given back");
 }
 
 #[test]

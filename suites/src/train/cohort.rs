@@ -25,6 +25,29 @@ pub enum StartError {
     Device(#[from] DeviceError),
 }
 
+/// Why a run does not go on from a checkpoint, or start from one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ResumeError {
+    /// The checkpoint is damaged, or another run's or model's. One line.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// The device, whatever the checkpoint is.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+impl From<String> for ResumeError {
+    fn from(line: String) -> Self {
+        Self::Checkpoint(line)
+    }
+}
+
+impl From<&str> for ResumeError {
+    fn from(line: &str) -> Self {
+        Self::Checkpoint(line.into())
+    }
+}
+
 /// Runs of one shape in progress.
 pub struct Cohort {
     device: Arc<dyn Device>,
@@ -355,15 +378,15 @@ impl Cohort {
     /// Run `r` goes on from [`Self::checkpoint`] of the same run.
     ///
     /// # Errors
-    /// One line; the run is then unusable.
-    pub fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), String> {
+    /// What does not fit; the run is then unusable.
+    pub fn restore(&mut self, r: usize, bytes: &[u8]) -> Result<(), ResumeError> {
         let (head, buffers) = checkpoint::decode(bytes)?;
         if head.run != self.members[r].run.id() {
-            return Err(format!("a checkpoint of run {}", head.run));
+            return Err(format!("a checkpoint of run {}", head.run).into());
         }
         let net = self.net.as_mut().ok_or("a run without steps has no checkpoint")?;
         net.load(r, &head.buffers, buffers, true)?;
-        self.members[r].resume(head)
+        Ok(self.members[r].resume(head)?)
     }
 
     /// Run `r` starts from another run's checkpoint: its parameters and, where `optimizer_state`, its optimizer's states
@@ -371,8 +394,8 @@ impl Cohort {
     /// stand in the curves at step 0.
     ///
     /// # Errors
-    /// One line; the run is then unusable.
-    pub fn start_from(&mut self, r: usize, bytes: &[u8], optimizer_state: bool) -> Result<(), String> {
+    /// What does not fit; the run is then unusable.
+    pub fn start_from(&mut self, r: usize, bytes: &[u8], optimizer_state: bool) -> Result<(), ResumeError> {
         let (head, buffers) = checkpoint::decode(bytes)?;
         let net = self.net.as_mut().ok_or("a run without a network cannot start from a checkpoint")?;
         net.load(r, &head.buffers, buffers, optimizer_state)?;
@@ -382,10 +405,10 @@ impl Cohort {
         if member.steps() > 0 {
             member.prepare_curves();
             (0..self.room.due.len()).for_each(|other| self.room.due[other] = other == r);
-            self.measure_losses().map_err(|e| e.to_string())?;
+            self.measure_losses()?;
         }
         let who: Vec<bool> = (0..self.len()).map(|other| other == r).collect();
-        self.probe("init", &who).map_err(|e| e.to_string())
+        Ok(self.probe("init", &who)?)
     }
 
     /// Final evaluations, metrics and digests, in the order of the runs.

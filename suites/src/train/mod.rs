@@ -13,7 +13,7 @@ pub mod spaced;
 mod trainer;
 mod view;
 
-pub use cohort::{Cohort, StartError, program, shape};
+pub use cohort::{Cohort, ResumeError, StartError, program, shape};
 use compile::initial;
 pub use compile::{Compiled, initialise};
 pub use early::{EARLY_STEPS, Early};

@@ -1,6 +1,6 @@
 //! A network on a device: a cohort's numbers, read and written run by run.
 
-use super::{Compiled, checkpoint, initial};
+use super::{Compiled, ResumeError, checkpoint, initial};
 use crate::tasks::Validation;
 use preheat_kernels::device::{DeviceError, Place, Replay};
 use preheat_kernels::graph::{Role, TensorId, Watch};
@@ -133,7 +133,7 @@ impl Net {
         lengths: &[usize],
         bytes: &[u8],
         optimizer_state: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), ResumeError> {
         let own = self.lengths();
         let [params, optimizer, states] = self.places();
         if own.first() != lengths.first() || optimizer_state && own != lengths || lengths.len() < 1 + states.len() {
@@ -156,10 +156,10 @@ impl Net {
         r: usize,
         places: &[(Place, usize)],
         mut bytes: &'b [u8],
-    ) -> Result<&'b [u8], String> {
+    ) -> Result<&'b [u8], ResumeError> {
         for (place, len) in places {
             let (values, rest) = checkpoint::take_buffer(bytes, *len)?;
-            self.session.write(*place, r, &values).map_err(|e| e.to_string())?;
+            self.session.write(*place, r, &values)?;
             bytes = rest;
         }
         Ok(bytes)

@@ -71,12 +71,12 @@ impl Trainer {
 
     /// Goes on from [`Self::checkpoint`] of the same run. An error is one line; the trainer is then unusable.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.0.restore(0, bytes)
+        self.0.restore(0, bytes).map_err(|e| e.to_string())
     }
 
     /// See [`Cohort::start_from`].
     pub fn start_from(&mut self, bytes: &[u8], optimizer_state: bool) -> Result<(), String> {
-        self.0.start_from(0, bytes, optimizer_state)
+        self.0.start_from(0, bytes, optimizer_state).map_err(|e| e.to_string())
     }
 
     /// Final evaluation, metrics and digest.
