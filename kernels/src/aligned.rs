@@ -32,32 +32,44 @@ unsafe impl<T: Copy + Sync> Sync for Aligned<T> {}
 
 impl<T: Copy + Default> Aligned<T> {
     /// `len` zero bytes' worth of elements (`T` is a number, whose zero is all-zero bits).
+    ///
+    /// # Panics
+    /// More bytes than there are addresses; the process ends where there is no such memory.
     pub fn zeroed(len: usize) -> Self {
-        let layout = Self::layout(len);
+        Self::try_zeroed(len).unwrap_or_else(|| {
+            handle_alloc_error(Self::layout(len).expect("buffer size fits the address space"));
+        })
+    }
+
+    /// The same, or `None` where there is no such memory.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let layout = Self::layout(len)?;
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { if layout.align() < HUGE { alloc_zeroed(layout) } else { alloc(layout) } };
-        let Some(raw) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        let raw = NonNull::new(raw)?;
         if layout.align() >= HUGE {
             ask_for_huge_pages(raw, layout.size());
             // SAFETY: the allocation has this size.
             unsafe { raw.write_bytes(0, layout.size()) };
         }
-        Self { ptr: raw.cast(), len }
+        Some(Self { ptr: raw.cast(), len })
     }
 }
 
 impl<T: Copy> Aligned<T> {
-    fn layout(len: usize) -> Layout {
-        let bytes = (len * size_of::<T>()).max(64);
+    /// `None` where the size does not fit the address space.
+    fn layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<T>())?.max(64);
         let align = if bytes < HUGE { 64 } else { HUGE };
-        Layout::from_size_align(bytes.next_multiple_of(align), align).expect("buffer size fits the address space")
+        Layout::from_size_align(bytes.checked_next_multiple_of(align)?, align).ok()
     }
 }
 
 impl<T: Copy> Drop for Aligned<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with the same layout.
-        unsafe { dealloc(self.ptr.as_ptr().cast(), Self::layout(self.len)) }
+        let Some(layout) = Self::layout(self.len) else { return };
+        // SAFETY: allocated in `try_zeroed` with the same layout, which it had.
+        unsafe { dealloc(self.ptr.as_ptr().cast(), layout) }
     }
 }
 
@@ -73,5 +85,21 @@ impl<T: Copy> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: ptr is valid for len initialised elements, borrowed uniquely.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_none() {
+        for len in [usize::MAX, usize::MAX / 4, usize::MAX / 8, 1 << 58] {
+            assert!(Aligned::<f32>::try_zeroed(len).is_none(), "{len}");
+        }
+        for len in [0, 1, 31, HUGE] {
+            let found = Aligned::<f32>::try_zeroed(len).expect("a small buffer");
+            assert!(found.len() == len && found.iter().all(|x| *x == 0.0), "{len}");
+        }
     }
 }

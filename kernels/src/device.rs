@@ -29,7 +29,7 @@ pub trait Device: Send + Sync {
     /// Zeroed memory for all runs of `program`.
     ///
     /// # Errors
-    /// Too little memory; then the line says what was asked for and what is free.
+    /// Too little memory; then the line says what was asked for and, on a GPU, what is free.
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError>;
 
     /// Σ x² on the host, with the bits of [`Ops::sum_squares`].
@@ -124,7 +124,12 @@ const MICRO_BATCH_ROWS: usize = 512;
 impl Device for Cpu {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
         let program = program.in_micro_batches_of(MICRO_BATCH_ROWS);
-        Ok(Box::new(Session::new(Arc::new(program), *self)))
+        Session::try_new(Arc::new(program), *self).map(|session| Box::new(session) as Box<dyn Replay>).map_err(
+            |bytes| DeviceError {
+                line: format!("there is no memory for its {:.1} GB", bytes as f64 / 1e9),
+                lost: false,
+            },
+        )
     }
     fn sum_squares(&self, x: &[f32]) -> f32 {
         Ops::sum_squares(self, x)

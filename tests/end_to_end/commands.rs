@@ -187,3 +187,40 @@ fn a_base_that_cannot_time_steps_is_3_and_json_still_stands_on_stdout() {
     done.exits(2).says(&["cargo xtask perf --against v0"]);
     assert_eq!(done.stdout, "");
 }
+
+#[test]
+fn a_list_is_printed_as_asked_and_a_verification_has_nothing_to_print() {
+    let lab = Lab::new();
+    let listed = lab.bench(&["--list", "--format", "csv"]);
+    let lines: Vec<&str> = listed.exits(0).stdout.lines().collect();
+    assert_eq!(lines[0], "suite,tier,stage,experiments,runs,cells,flops,seconds");
+    assert!(lines.len() == 2 && lines[1].starts_with("tiny,smoke,1,training,6,2,"), "{listed:?}");
+    for format in ["json", "csv", "markdown"] {
+        lab.bench(&["--verify", "--format", format]).exits(2).says(&["--format", "--verify prints no table"]);
+    }
+}
+
+#[test]
+fn a_run_without_memory_is_5_and_named() {
+    let huge = "{layers: 1024, width: 65536, heads: 2}";
+    let suite = crate::support::tiny(4).replace("{layers: 1, width: 8, heads: 2}", huge);
+    let lab = Lab::with(&suite);
+    let done = lab.bench(&["--seeds", "1", "--filter", "pre", "--jobs", "1"]);
+    done.exits(5).says(&["tiny/training/pre seed 1: ", "there is no memory for its", "GB"]);
+}
+
+#[test]
+fn commands_that_look_through_all_tiers_say_nothing_of_those_that_suites_lack() {
+    let lab = Lab::new();
+    lab.write(
+        "suites/other.yaml",
+        &crate::support::tiny(4).replace("suite: tiny", "suite: other").replace("smoke", "quick"),
+    );
+    for words in [&["doctor", "--store", "store"][..], &["export", "tiny/nosuch/x"]] {
+        let done = said(lab.command(&[words, &["--suites", "suites"]].concat()));
+        assert!(!done.stderr.contains("left out"), "{done:#?}");
+    }
+    said(lab.command(&["bench", "--suites", "suites", "--tier", "smoke", "--list"]))
+        .exits(0)
+        .says(&["left out", "other"]);
+}

@@ -33,12 +33,28 @@ pub struct Session<T: Real, K: Ops<T>> {
 }
 
 impl<T: Real, K: Ops<T>> Session<T, K> {
-    /// A zeroed arena for the program.
+    /// A zeroed arena for the program. The process ends where there is no memory for it.
     pub fn new(program: Arc<Program>, ops: K) -> Self {
+        let (arena, tokens) = (Aligned::zeroed(program.arena_len), Aligned::zeroed(program.tokens_len));
+        Self::over(program, ops, arena, tokens)
+    }
+
+    /// The same; the error is the bytes that were asked for, where there is no memory for them.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn try_new(program: Arc<Program>, ops: K) -> Result<Self, usize> {
+        let bytes = program.arena_len.saturating_mul(size_of::<T>());
+        let arena = Aligned::try_zeroed(program.arena_len).ok_or(bytes)?;
+        let tokens = Aligned::try_zeroed(program.tokens_len).ok_or(bytes)?;
+        Ok(Self::over(program, ops, arena, tokens))
+    }
+
+    fn over(program: Arc<Program>, ops: K, arena: Aligned<T>, tokens: Aligned<u32>) -> Self {
         let runs = program.runs;
         Self {
-            arena: Aligned::zeroed(program.arena_len),
-            tokens: Aligned::zeroed(program.tokens_len),
+            arena,
+            tokens,
             scalars: vec![Vec::new(); runs],
             seeds: vec![0; runs],
             steps: vec![0; runs],
