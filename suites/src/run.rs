@@ -92,3 +92,40 @@ impl Run {
         RunId(blake3::hash(self.canonical().as_bytes()).to_hex()[..32].to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::{Registry, parse_recipe};
+    use crate::registry::Scalar;
+
+    #[test]
+    fn every_part_changes_the_identity() {
+        let text = "{model: {transformer: {layers: 1, width: 8}}, task: {language: {}}, optimizer: {adam: {}}, schedule: {constant: {peak_lr: 1e-2}}, train: {steps: 3, batch: 2, eval_sequences: 4}}";
+        let recipe = parse_recipe("test", text, &Registry::builtin()).unwrap_or_else(|e| panic!("{e}"));
+        let run = Run { recipe, seed: 1, data_seed: 1, start: Start::Fresh };
+        let from =
+            |run: &str, step, optimizer_state| Start::Checkpoint { run: RunId(run.into()), step, optimizer_state };
+        let edits: [&dyn Fn(&mut Run); 12] = [
+            &|_| (),
+            &|r| r.seed = 2,
+            &|r| r.data_seed = 2,
+            &|r| r.start = from("a", 1, false),
+            &|r| r.start = from("b", 1, false),
+            &|r| r.start = from("a", 2, false),
+            &|r| r.start = from("a", 1, true),
+            &|r| r.recipe.train.0.extend([("batch".to_string(), Scalar::Int(4))]),
+            &|r| r.recipe.model.params.0.extend([("width".to_string(), Scalar::Int(16))]),
+            &|r| r.recipe.task.params.0.extend([("seq".to_string(), Scalar::Int(9))]),
+            &|r| r.recipe.optimizer.params.0.extend([("eps".to_string(), Scalar::Real(1e-4))]),
+            &|r| r.recipe.schedule.params.0.extend([("peak_lr".to_string(), Scalar::Real(0.5))]),
+        ];
+        let id = |edit: &&dyn Fn(&mut Run)| {
+            let mut run = run.clone();
+            edit(&mut run);
+            run.id()
+        };
+        let ids: std::collections::BTreeSet<RunId> = edits.iter().map(id).collect();
+        assert_eq!(ids.len(), edits.len());
+    }
+}

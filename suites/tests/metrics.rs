@@ -4,9 +4,9 @@ use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_suites::claims::Tier;
 use preheat_suites::definition::{self, Registry};
 use preheat_suites::plan::{Plan, PlanOptions};
-use preheat_suites::record::Measured;
+use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::registry::{Invalid, Scalar, build};
-use preheat_suites::run::Run;
+use preheat_suites::run::{Run, Start};
 use preheat_suites::tasks::{Corpus, TASKS};
 use preheat_suites::train::{Trainer, metrics};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +68,31 @@ fn names_are_what_runs_measure() {
     }
     assert_eq!(listed, measured);
     assert!(["stalled", "diverged"].iter().all(|x| metrics::is_flag(x)) && !metrics::is_flag("val_loss"));
+}
+
+/// RAdam's package does not step before step 6; without ε that step divides 0 by 0 where a token has no gradient.
+#[test]
+fn a_run_that_its_last_step_breaks_has_diverged() {
+    let text = "{model: {transformer: {layers: 1, width: 8, heads: 2}}, task: {language: {vocab: 64, seq: 8}}, optimizer: {radam: {variant: package, eps: 0}}, schedule: {constant: {peak_lr: 1e-3}}, train: {steps: 6, batch: 2, eval_every: 1, eval_sequences: 4, probe: signal}}";
+    let recipe = definition::parse_recipe("test", text, &Registry::builtin()).unwrap_or_else(|e| panic!("{e}"));
+    let measured = measure(&Run { recipe, seed: 1, data_seed: 1, start: Start::Fresh });
+    let finite: Vec<bool> = measured.curves["val_loss"].iter().map(|p| p.value.is_some()).collect();
+    assert_eq!(finite, [true, true, true, true, true, false]);
+    assert!(measured.curves["train_loss"].iter().all(|p| p.value.is_some()));
+    assert_eq!((&measured.outcome, measured.metrics["diverged"]), (&Outcome::Diverged { step: 6 }, 1.0));
+    assert!(measured.metrics["val_loss"] >= measured.metrics["unigram_entropy"]);
+    assert!(measured.metrics.values().all(|x| x.is_finite()), "{:?}", measured.metrics);
+}
+
+#[test]
+fn an_updates_norm_is_that_of_the_step() {
+    let text = "{model: {transformer: {layers: 1, width: 8, heads: 2}}, task: {language: {vocab: 16, seq: 8}}, optimizer: {sgd: {}}, schedule: {constant: {peak_lr: 0.125}}, train: {steps: 3, batch: 2, eval_every: 1, eval_sequences: 4}}";
+    let recipe = definition::parse_recipe("test", text, &Registry::builtin()).unwrap_or_else(|e| panic!("{e}"));
+    let measured = measure(&Run { recipe, seed: 1, data_seed: 1, start: Start::Fresh });
+    for (update, grad) in measured.curves["update_norm"].iter().zip(&measured.curves["grad_norm"]) {
+        let ratio = update.value.unwrap() / grad.value.unwrap();
+        assert!((ratio / 0.125 - 1.0).abs() < 1e-3, "step {}: {ratio}", update.step);
+    }
 }
 
 #[test]

@@ -132,7 +132,9 @@ fn a_run_that_goes_on_can_be_stopped_and_started_from_itself() {
     stopped.advance();
     stopped.advance();
     let bytes = stopped.checkpoint();
-    let mut resumed = onward("{adamw: {}}", &first, true);
+    // As a lab goes on: without the run's start again.
+    let start = Start::Checkpoint { run: first.2.id(), step: CHANGE as u64, optimizer_state: true };
+    let mut resumed = trainer(recipe("{adamw: {}}", STEPS - CHANGE), start, CHANGE);
     resumed.restore(&bytes).unwrap();
     assert_eq!(resumed.optimizer_steps(), CHANGE as u64);
     assert_eq!(finish(resumed), expected);

@@ -33,10 +33,10 @@ fn a_crossover_lies_between_evaluations() {
 #[test]
 fn ahead_from_the_start_or_never() {
     let both = |a: &[(u64, f64)]| -> Vec<Observation> {
-        let pair = |seed| [with_curve("b", seed, &[(10, 3.0), (20, 2.0)]), with_curve("a", seed, a)];
+        let pair = |seed| [with_curve("b", seed, &[(0, 9.0), (10, 3.0), (20, 2.0)]), with_curve("a", seed, a)];
         (0..3).flat_map(pair).collect()
     };
-    let ahead = one(crossover(), Expect::Above(0.6), &both(&[(10, 2.9), (20, 1.9)]));
+    let ahead = one(crossover(), Expect::Above(0.6), &both(&[(0, 8.0), (10, 2.9), (20, 1.9)]));
     assert_eq!((ahead.effect, ahead.verdict), (Some(0.5), Verdict::Refuted));
     // Never below in the end: a lower bound, which reproduces nothing.
     let behind = both(&[(10, 2.0), (20, 2.0)]);

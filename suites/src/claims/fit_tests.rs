@@ -198,6 +198,24 @@ fn of_one_stratum_it_is_the_t_interval_of_a_mean() {
     }
 }
 
+/// Two strata of one variance: twice its standard error's square, and twice the degrees of freedom.
+#[test]
+fn degrees_of_freedom_are_those_of_welch_and_satterthwaite() {
+    let values = [0.3, -0.1, 0.5, 0.7, 0.2];
+    let mean_of = |arm: &str, without: LeftOut<'_>| {
+        let kept = (0..5).filter(|s| without.is_none_or(|(left, seed)| left != arm || seed != *s));
+        let kept: Vec<f64> = kept.map(|s| values[s as usize]).collect();
+        kept.iter().sum::<f64>() / kept.len() as f64
+    };
+    let theta = |without: LeftOut<'_>| Ok(mean_of("k", without) + mean_of("l", without));
+    let found = Jackknife::of(&["k".to_string(), "l".to_string()], &[0, 1, 2, 3, 4], theta).unwrap();
+    let error = crate::stats::mean::Mean::of(&values).unwrap().standard_error.unwrap();
+    let half = t_upper_quantile(0.025, 8.0) * 2.0f64.sqrt() * error;
+    let [low, high] = found.interval(0.05).unwrap();
+    assert_close(low, 0.64 - half, 1e-10);
+    assert_close(high, 0.64 + half, 1e-10);
+}
+
 #[test]
 fn the_best_rate_over_the_size() {
     let mut data = Vec::new();

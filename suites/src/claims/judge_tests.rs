@@ -88,6 +88,25 @@ fn difference_is_paired_by_seed() {
 }
 
 #[test]
+fn a_rate_at_which_a_run_diverged_is_not_chosen() {
+    let mut data = Vec::new();
+    for (arm, shift) in [("a", 0.0), ("b", 1.0)] {
+        for (rate, loss, diverges) in [(0.1, 5.0, false), (0.2, 4.0, true), (0.3, 4.5, false)] {
+            for (seed, selection) in [(1, false), (2, false), (101, true)] {
+                let mut run = seen(arm, &lr(rate), seed, &[("val_loss", loss + shift)]);
+                run.selection = selection;
+                if diverges && selection {
+                    run.measured.outcome = Outcome::Diverged { step: 3 };
+                }
+                data.push(run);
+            }
+        }
+    }
+    let judged = one(difference(At::EachBest), Expect::Below(0.0), &data);
+    assert_eq!((judged.effect, judged.at.as_deref()), (Some(-1.0), Some("schedule.peak_lr=0.3")));
+}
+
+#[test]
 fn ratio_is_taken_in_logarithms() {
     let mut data = runs("a", "m", &[1.0, 2.0, 4.0]);
     data.extend(runs("b", "other", &[0.5, 0.5, 0.5]));

@@ -2,7 +2,7 @@
 
 use super::select::{axis_cells, by_seed};
 use super::{Select, Tier};
-use crate::record::Observation;
+use crate::record::{Measured, Observation, Outcome};
 use crate::registry::Scalar;
 use crate::stats::mean::Mean;
 use schemars::JsonSchema;
@@ -101,7 +101,8 @@ pub struct Spread {
     pub n: usize,
 }
 
-/// One point of the axis: its value, its mean over selection seeds, the metric by seed. `None` where a run has none.
+/// One point of the axis: its value, its mean over selection seeds, the metric by seed. `None` where a run has none or
+/// did not finish: what stands in for the loss of a run that diverged is no loss at this point.
 struct Point {
     at: Scalar,
     chooses: Option<f64>,
@@ -137,7 +138,8 @@ fn points(observations: &[Observation], select: &Select, over: &str, metric: &st
     let cells = axis_cells(observations, select, over).unwrap_or_default();
     let values = |select: &Select, selection: bool| {
         let runs = by_seed(observations, select, selection).ok()?;
-        let values = runs.into_iter().map(|(seed, run)| Some((seed, run.value(metric).filter(|x| x.is_finite())?)));
+        let finished = |run: &Measured| run.value(metric).filter(|x| x.is_finite() && run.outcome == Outcome::Finished);
+        let values = runs.into_iter().map(|(seed, run)| Some((seed, finished(run)?)));
         values.collect::<Option<BTreeMap<u64, f64>>>()
     };
     let point = |(at, select): (Scalar, Select)| {
@@ -185,7 +187,6 @@ fn paired(a: Option<&BTreeMap<u64, f64>>, b: Option<&BTreeMap<u64, f64>>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Measured, Outcome};
 
     fn seen(arm: &str, rate: f64, seed: u64, selection: bool, loss: f64) -> Observation {
         let outcome = if loss.is_finite() { Outcome::Finished } else { Outcome::Diverged { step: 3 } };
@@ -250,9 +251,8 @@ mod tests {
     #[test]
     fn a_point_where_a_run_diverged_is_neither_best_nor_near() {
         let mut all = arm("a", &[(1.0, 3.2, 3.2), (2.0, 3.1, 3.1), (4.0, 3.1, f64::NAN), (8.0, 3.1, 3.0)]);
-        let diverged = |o: &mut Observation| {
-            *o = seen("a", 8.0, o.seed, o.selection, f64::NAN);
-        };
+        // Its loss is the finite number that training puts in its place.
+        let diverged = |o: &mut Observation| o.measured.outcome = Outcome::Diverged { step: 7 };
         all.iter_mut().filter(|o| o.axes["schedule.peak_lr"] == Scalar::Real(8.0) && o.seed == 2).for_each(diverged);
         all.extend(arm("a-none", &[(1.0, 3.3, 3.3), (2.0, f64::NAN, 3.1)]));
         let ranked = rank(&ranking(&["a"]), &all);

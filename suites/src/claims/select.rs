@@ -2,7 +2,7 @@
 //! never choose.
 
 use super::{At, EVERY_ARM, Select};
-use crate::record::{Measured, Observation};
+use crate::record::{Measured, Observation, Outcome};
 use crate::registry::Scalar;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -140,7 +140,12 @@ pub(super) fn best(observations: &[Observation], select: &Select, by: &str) -> R
         if seeds.get_or_insert_with(|| own.clone()) != &own {
             return Err(format!("selection seeds of {} differ between cells", name(select)));
         }
-        let values: Result<Vec<f64>, String> = runs.iter().map(|(seed, run)| metric(run, by, &here, *seed)).collect();
+        // A run that diverged counts as one that learned nothing where it is judged; it is never a reason to choose.
+        let choosing = |(seed, run): (&u64, &&Measured)| match run.outcome {
+            Outcome::Diverged { .. } => Ok(f64::INFINITY),
+            _ => metric(run, by, &here, *seed),
+        };
+        let values: Result<Vec<f64>, String> = runs.iter().map(choosing).collect();
         let mean = values?.iter().sum::<f64>() / own.len() as f64;
         if best.is_none_or(|(least, _)| mean < least) {
             best = Some((mean, cell));

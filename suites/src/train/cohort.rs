@@ -424,6 +424,7 @@ impl Cohort {
                     member.metrics.insert("init.val_loss".into(), loss);
                 }
             } else {
+                self.members.iter_mut().for_each(Member::look_back);
                 let sound: Vec<bool> = self.members.iter().map(|m| m.outcome.is_none()).collect();
                 self.probe("end", &sound)?;
                 self.members.iter_mut().for_each(Member::final_metrics);

@@ -41,3 +41,44 @@ impl Digest {
         hasher.finalize().to_hex()[..32].to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(outcome: &Outcome, params: &[f32], curve: (&str, u64, Option<f64>), metric: (&str, f64)) -> String {
+        let mut digest = Digest::new(outcome);
+        digest.param(params);
+        let points = vec![Point { step: curve.1, value: curve.2 }];
+        let curves = BTreeMap::from([(curve.0.to_string(), points)]);
+        digest.finish(&curves, &BTreeMap::from([(metric.0.to_string(), metric.1)]))
+    }
+
+    #[test]
+    fn every_part_changes_the_digest() {
+        let (done, curve, metric) = (Outcome::Finished, ("loss", 3, Some(1.5)), ("m", 2.5));
+        let mut digests = vec![
+            digest(&done, &[1.0, 2.0], curve, metric),
+            digest(&Outcome::Diverged { step: 3 }, &[1.0, 2.0], curve, metric),
+            digest(&Outcome::Diverged { step: 4 }, &[1.0, 2.0], curve, metric),
+            digest(&done, &[1.0, -2.0], curve, metric),
+            digest(&done, &[1.0, 2.0], ("lost", 3, Some(1.5)), metric),
+            digest(&done, &[1.0, 2.0], ("loss", 4, Some(1.5)), metric),
+            digest(&done, &[1.0, 2.0], ("loss", 3, Some(1.25)), metric),
+            digest(&done, &[1.0, 2.0], ("loss", 3, None), metric),
+            digest(&done, &[1.0, 2.0], curve, ("n", 2.5)),
+            digest(&done, &[1.0, 2.0], curve, ("m", 2.75)),
+        ];
+        let all = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), all);
+    }
+
+    #[test]
+    fn all_nans_are_one() {
+        let of = |bits: u32| digest(&Outcome::Finished, &[f32::from_bits(bits)], ("loss", 1, None), ("m", 0.0));
+        assert_eq!(of(0x7fc0_0000), of(0xffc0_1234));
+        assert_ne!(of(0x7fc0_0000), of(0x7f80_0000), "infinity is another number");
+    }
+}

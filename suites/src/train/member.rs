@@ -168,28 +168,32 @@ impl Member {
         Ok(())
     }
 
+    /// A loss that is not finite after the last step is divergence, though no further step shows it.
+    pub(super) fn look_back(&mut self) {
+        let losses = std::iter::once("val_loss").chain(self.sets.iter().map(String::as_str));
+        let mut last = losses.filter_map(|curve| self.curves[curve].last());
+        if self.outcome.is_none() && last.any(|point| point.step == self.step && point.value.is_none()) {
+            self.outcome = Some(Outcome::Diverged { step: self.step });
+        }
+    }
+
     /// A diverged run counts as one that learned nothing: at least the unigram entropy.
     pub(super) fn final_metrics(&mut self) {
         let validation = self.task.validation();
         let diverged = self.outcome.is_some();
-        let last = |curve: &str, unigram_entropy: f64| match self.curves[curve].iter().rev().find_map(|p| p.value) {
-            Some(v) if !diverged => v,
-            other => other.unwrap_or(0.0).max(unigram_entropy),
-        };
+        let last = |curve: &str, unigram: f64| final_loss(&self.curves[curve], diverged, unigram);
         let val_loss = last("val_loss", validation.unigram_entropy);
         for (curve, set) in self.sets.iter().zip(self.task.named_sets()) {
             let set = set.set.as_ref().unwrap_or(validation);
             self.metrics.insert(curve.clone(), last(curve, set.unigram_entropy));
         }
-        let stalled = val_loss > validation.unigram_entropy - STALL_MARGIN;
         let mut put = |name: &str, value: f64| self.metrics.insert(name.to_string(), value);
         put("val_loss", val_loss);
         put("diverged", f64::from(u8::from(diverged)));
-        put("stalled", f64::from(u8::from(stalled)));
-        put("stall_gap", val_loss - (validation.unigram_entropy - STALL_MARGIN));
         put("unigram_entropy", validation.unigram_entropy);
-        // What is left to learn below the unigram entropy, never negative: a stall counts as a stall.
-        put("capped_loss", val_loss.min(validation.unigram_entropy));
+        for (name, value) in beside(val_loss, validation.unigram_entropy) {
+            put(name, value);
+        }
         if let Some(rate) = validation.entropy_rate {
             put("entropy_rate", rate);
         }
@@ -218,4 +222,54 @@ impl Member {
 fn push(curves: &mut BTreeMap<String, Vec<Point>>, curve: &str, step: u64, value: f64) {
     let point = Point { step, value: Some(value).filter(|v| v.is_finite()) };
     curves.get_mut(curve).expect("a known curve").push(point);
+}
+
+/// The last finite loss of a curve; of a run that `diverged` at least the unigram entropy.
+fn final_loss(points: &[Point], diverged: bool, unigram_entropy: f64) -> f64 {
+    match points.iter().rev().find_map(|p| p.value) {
+        Some(v) if !diverged => v,
+        other => other.unwrap_or(0.0).max(unigram_entropy),
+    }
+}
+
+/// What a final loss says beside the unigram entropy.
+fn beside(val_loss: f64, unigram_entropy: f64) -> [(&'static str, f64); 3] {
+    let stalls_above = unigram_entropy - STALL_MARGIN;
+    [
+        ("stalled", f64::from(u8::from(val_loss > stalls_above))),
+        ("stall_gap", val_loss - stalls_above),
+        // What is left to learn below the unigram entropy, never negative: a stall counts as a stall.
+        ("capped_loss", val_loss.min(unigram_entropy)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_diverged_counts_as_one_that_learned_nothing() {
+        let points = |values: &[Option<f64>]| -> Vec<Point> {
+            values.iter().enumerate().map(|(i, value)| Point { step: i as u64, value: *value }).collect()
+        };
+        for (values, diverged, expected) in [
+            (&[Some(5.0), Some(2.0)][..], false, 2.0),
+            (&[Some(5.0), Some(2.0)], true, 3.0),
+            (&[Some(2.0), Some(5.0), None], true, 5.0),
+            (&[None], true, 3.0),
+            (&[], true, 3.0),
+        ] {
+            assert_eq!(final_loss(&points(values), diverged, 3.0), expected, "{values:?} {diverged}");
+        }
+    }
+
+    #[test]
+    fn a_loss_stalls_within_the_margin_below_the_unigram_entropy() {
+        let of = |loss: f64| beside(loss, 3.0).map(|(_, value)| value);
+        let below = 3.0 - STALL_MARGIN;
+        assert_eq!(of(3.5), [1.0, 3.5 - below, 3.0]);
+        assert_eq!(of(2.9), [1.0, 2.9 - below, 2.9]);
+        assert_eq!(of(below), [0.0, 0.0, below]);
+        assert_eq!(of(2.0)[0], 0.0);
+    }
 }
