@@ -2,6 +2,7 @@
 
 use super::error::{DefinitionError, Place, nearest_first, quoted};
 use super::links::tier_name;
+use super::load::{WORD, is_word};
 use super::measured;
 use super::node::{Node, Value};
 use super::suite::{Arm, Experiment, Setup, Suite};
@@ -18,6 +19,10 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
     let mut ids = BTreeMap::new();
     for (i, (node, claim)) in nodes.iter().zip(&suite.claims).enumerate() {
         let key = format!("claims[{i}]");
+        if !is_word(&claim.id) {
+            let message = format!("is {}", quoted(&claim.id));
+            return Err(at(node.get("id").unwrap_or(node), &format!("{key}.id"), message).allowed(WORD));
+        }
         if let Some(earlier) = ids.insert(&claim.id, i) {
             let message = format!("{} is the id of claims[{earlier}] too", quoted(&claim.id));
             return Err(at(node.get("id").unwrap_or(node), &format!("{key}.id"), message).allowed("each id once"));
@@ -30,7 +35,9 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
             let key = format!("{key}.kind");
             selects(kind, &key, suite, Reads { tiers: &claim.tiers, every_arm: claim.kind.takes_every_arm() })?;
             measured::check(kind, &key, suite, claim)?;
+            two_sides(kind, &key, &claim.kind)?;
         }
+        expected(node, &key, claim.expect)?;
         if let (Some(axis), Some(node)) = (&claim.sweep, node.get("sweep")) {
             let fixed: BTreeSet<String> =
                 claim.kind.selects().into_iter().flat_map(|select| select.axes.into_keys()).collect();
@@ -42,6 +49,38 @@ pub(crate) fn check(root: &Node, suite: &Suite) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A claim that compares runs with themselves says nothing of any run.
+fn two_sides(kind: &Node, key: &str, claimed: &Kind) -> Result<()> {
+    let (same, first, second) = match claimed {
+        Kind::Difference { of, minus, .. } | Kind::EachDifference { of, minus, .. } => (of == minus, "of", "minus"),
+        Kind::Ratio { over_metric: None, of, over, .. } => (of == over, "of", "over"),
+        Kind::StepsRatio { of, reference, .. } | Kind::Crossover { of, reference, .. } => {
+            (of == reference, "of", "reference")
+        }
+        Kind::Fit(Fit { of, minus, counting, minus_counting, .. }) => {
+            (minus.as_ref() == Some(of) && minus_counting.unwrap_or(*counting) == *counting, "of", "minus")
+        }
+        _ => return Ok(()),
+    };
+    let Value::Map(pairs) = &kind.value else { return Ok(()) };
+    match pairs.first().map(|(name, sides)| (&name.value, sides.get(second))) {
+        Some((Value::Text(name), Some(node))) if same => {
+            let key = format!("{key}.{name}.{second}");
+            Err(at(node, &key, format!("is the side `{first}` again")).allowed("other runs"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// No effect lies in an empty range, so a claim that expects one there could only be refuted.
+fn expected(claim: &Node, key: &str, expect: Expect) -> Result<()> {
+    let Expect::Within([low, high]) = expect else { return Ok(()) };
+    let within = claim.get("expect").and_then(|expect| expect.get("within"));
+    let Some(node) = within.filter(|_| low >= high) else { return Ok(()) };
+    let message = format!("no effect lies between {low} and {high}");
+    Err(at(node, &format!("{key}.expect.within"), message).allowed("[low, high] with low below high"))
 }
 
 /// Checks the exponents that are reported, as claims of their kind are.

@@ -48,14 +48,19 @@ pub(crate) fn suite(wire: SuiteWire, registry: &Registry, stem: &str) -> Result<
     Ok(Suite { name: suite.value, title, paper, prose, experiments, claims, rankings, fits })
 }
 
-/// Ids end up in file names, filters and tables.
+/// What an id is made of: ids end up in file names, filters and tables.
+pub(super) const WORD: &str = "ASCII letters, digits, `-`, `_` and `.`";
+
+/// Whether an id has that form.
+pub(super) fn is_word(id: &str) -> bool {
+    !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 fn word(id: &Placed<String>) -> Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if id.value.is_empty() || !id.value.chars().all(plain) {
-        return Err(DefinitionError::at(&id.place, format!("is {}", quoted(&id.value)))
-            .allowed("ASCII letters, digits, `-`, `_` and `.`"));
+    if is_word(&id.value) {
+        return Ok(());
     }
-    Ok(())
+    Err(DefinitionError::at(&id.place, format!("is {}", quoted(&id.value))).allowed(WORD))
 }
 
 fn unique<'w>(ids: impl Iterator<Item = &'w Placed<String>>) -> Result<()> {

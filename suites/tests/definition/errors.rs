@@ -318,6 +318,39 @@ fn nothing_to_run() {
 }
 
 #[test]
+fn claims_that_say_nothing() {
+    for (range, message) in
+        [("[1, -1]", "no effect lies between 1 and -1"), ("[1, 1]", "no effect lies between 1 and 1")]
+    {
+        check(
+            with("expect: {below: 0.0}", &format!("expect: {{within: {range}}}")),
+            &format!(
+                "suites/small.yaml:35:22: claims[0].expect.within: {message}; allowed: [low, high] with low below high"
+            ),
+        );
+    }
+    suite(&with("expect: {below: 0.0}", "expect: {within: [-1, 1]}"));
+    let minus = "minus: {experiment: training, arm: plain, axes: {schedule.peak_lr: 1}}";
+    check(
+        with(minus, "minus: {experiment: training, arm: warm}"),
+        "suites/small.yaml:33:16: claims[0].kind.difference.minus: is the side `of` again; allowed: other runs",
+    );
+    suite(&with(minus, "minus: {experiment: training, arm: warm, axes: {schedule.peak_lr: 1}}"));
+}
+
+#[test]
+fn ids_of_claims() {
+    for (id, shown) in [("\"\"", "``"), ("\"a b\"", "`a b`"), ("a|b", "`a|b`")] {
+        check(
+            with("id: warm-is-better", &format!("id: {id}")),
+            &format!(
+                "suites/small.yaml:23:9: claims[0].id: is {shown}; allowed: ASCII letters, digits, `-`, `_` and `.`"
+            ),
+        );
+    }
+}
+
+#[test]
 fn bytes_that_are_no_definition() {
     check(
         "",

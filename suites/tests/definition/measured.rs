@@ -9,6 +9,7 @@ fn claiming(kind: &str) -> String {
 }
 
 const WARM: &str = "{experiment: training, arm: warm}";
+const PLAIN: &str = "{experiment: training, arm: plain}";
 const FINAL: &str =
     "capped_loss, stall_gap, stalled, diverged, unigram_entropy, entropy_rate, jacobian_norm, jacobian_over_theory";
 const AT: &str = "suites/small.yaml:29:";
@@ -66,7 +67,7 @@ fn a_layer_of_runs_without_a_probe() {
 #[test]
 fn a_curve_that_no_run_has() {
     let kind = |curve: &str| {
-        claiming(&format!("{{steps-ratio: {{curve: {curve}, of: {WARM}, reference: {WARM}, at: given}}}}"))
+        claiming(&format!("{{steps-ratio: {{curve: {curve}, of: {WARM}, reference: {PLAIN}, at: given}}}}"))
     };
     check(
         kind("loss"),
@@ -120,7 +121,7 @@ fn both_curves_of_a_line_and_a_crossing() {
             "{AT}27: claims[0].kind.linearity.x: no run of `training/warm` in tier quick has the curve `tain_loss`; allowed: train_loss, grad_norm, lr, param_norm, update_norm, val_loss"
         ),
     );
-    suite(&claiming(&format!("{{crossover: {{curve: val_loss, of: {WARM}, reference: {WARM}, at: given}}}}")));
+    suite(&claiming(&format!("{{crossover: {{curve: val_loss, of: {WARM}, reference: {PLAIN}, at: given}}}}")));
     let spread = |over: &str| claiming(&format!("{{spread: {{metric: val_loss, of: {WARM}, over: {over}}}}}"));
     suite(&spread("schedule.peak_lr"));
     check(
