@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, Options};
+use crate::say::{self, tell};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use preheat_suites::claims::Tier;
 use std::path::PathBuf;
@@ -242,6 +243,13 @@ pub fn main() -> ExitCode {
             if e.use_stderr() { Exit::Usage } else { Exit::Golden }
         }
     };
+    let exit = match say::lost() {
+        Some(why) => {
+            tell!("{why}");
+            exit.worst(Exit::Failed)
+        }
+        None => exit,
+    };
     ExitCode::from(exit.code())
 }
 
@@ -258,7 +266,7 @@ fn run(cli: Cli) -> Exit {
         Command::Merge(args) => commands::merge::run(&args),
     };
     done.unwrap_or_else(|Failure { exit, message }| {
-        eprintln!("preheat: {message}");
+        tell!("{message}");
         exit
     })
 }

@@ -1,6 +1,9 @@
 //! The lab: plans, trains, records, judges, compares with golden, and tables. Its binary `preheat` owns
 //! the command line. How numbers are computed is `kernels`' business, what is trained `suites`'.
 
+// Both panic where their reader went away; `say` does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod commands;
 pub mod doctor;
@@ -13,6 +16,7 @@ pub mod lab;
 pub mod perf;
 pub mod report;
 pub mod results;
+mod say;
 pub mod store;
 pub mod table;
 

@@ -250,6 +250,11 @@ fn a_sweep_gives_the_laws_of_rate_and_batch() {
     let exponent = |what: &str| number(&laws.iter().find(|law| law["what"] == what).expect("a law")["exponent"]);
     near(exponent("peak_lr"), -0.5, 1e-6);
     near(exponent("batch"), 0.5, 1e-6);
+    for words in [&["--svg", "x.svg"][..], &["--predict", "1e20"], &["--parametric"], &["--counting", "kaplan"]] {
+        let done = fit(&lab, &[&["sweep.csv"], words].concat());
+        done.exits(2).says(&[words[0], "sweep.csv is a sweep"]);
+        assert!(done.stdout.is_empty() && !lab.path("x.svg").exists());
+    }
     lab.write("sweep.csv", "params,batch,peak_lr,loss\n1e6,8,1e-3,3\n");
     fit(&lab, &["sweep.csv"]).exits(2).says(&["sweep.csv: one rate, one batch and one beta2 were tried"]);
 }
@@ -315,4 +320,16 @@ fn rows_and_budgets_that_are_left_out_are_named() {
     let budgets = document["fits"][0]["budgets"].as_array().expect("budgets");
     assert!(budgets.len() == 7 && budgets[6]["params"].is_null() && budgets[6]["left_out"].is_string());
     assert_eq!(document["fits"][0]["n"], 6);
+}
+
+#[test]
+fn a_drawing_does_not_replace_the_table() {
+    let lab = Lab::new();
+    let text = table(",counting", ",standard");
+    lab.write("table.csv", &text);
+    let svg = lab.path("table.csv");
+    fit(&lab, &["table.csv", "--bootstraps", "50", "--svg", &svg.to_string_lossy()])
+        .exits(2)
+        .says(&["--svg", "is the table itself"]);
+    assert_eq!(lab.read("table.csv"), text);
 }

@@ -112,3 +112,22 @@ fn pages_are_stale_until_they_are_written() {
     said(lab.command(&["report", "--out", "site"])).exits(0);
     assert!(lab.read("site/tiny.smoke.csv").starts_with("suite,tier,"));
 }
+
+#[test]
+fn nothing_is_accepted_without_its_line() {
+    let lab = accepted();
+    let (golden, changes) = (lab.read(JSON), lab.read("CHANGELOG.md"));
+    let moved = golden.replacen("\"digest\": \"", "\"digest\": \"0", 1);
+    lab.write(JSON, &moved);
+    std::fs::remove_file(lab.path("CHANGELOG.md")).expect("a file");
+    std::fs::create_dir(lab.path("CHANGELOG.md")).expect("a folder");
+    lab.accept().exits(5).says(&["CHANGELOG.md"]);
+    assert_eq!(lab.read(JSON), moved, "still to be accepted");
+    std::fs::remove_dir(lab.path("CHANGELOG.md")).expect("a folder");
+    lab.write("CHANGELOG.md", &changes);
+    lab.accept().exits(0);
+    assert_eq!(lab.read(JSON), golden);
+    assert!(lab.read("CHANGELOG.md").len() > changes.len());
+    let words = ["accept", "--tier", "smoke", "--suites", "suites", "--store", "store", "--reason", "a\n## b"];
+    said(lab.command(&words)).exits(2).says(&["--reason: has several lines"]);
+}

@@ -21,5 +21,6 @@ mod shards;
 mod store;
 #[cfg(target_os = "linux")]
 mod straw;
+mod streams;
 mod support;
 mod torture;

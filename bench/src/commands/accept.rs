@@ -7,12 +7,16 @@ use crate::lab::device::Chosen;
 use crate::lab::session::{Session, resume_line};
 use crate::lab::{device, load};
 use crate::results::SuiteResult;
+use crate::say::{out, tell};
 
 /// Shows what differs from golden and accepts it. What is not in the store is trained first.
 ///
 /// # Errors
 /// A wrong command or definition, an unusable store, a golden that cannot be written.
 pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
+    if args.reason.as_ref().is_some_and(|reason| reason.contains(char::is_control)) {
+        return Err(Failure::usage("--reason: has several lines; allowed: one, as the changelog has"));
+    }
     let cpu = device::cpu()?;
     let session = Session::new(args.suite.options(DeviceArg::Cpu), Chosen::Cpu(cpu), None);
     let suites = load::suites(&session)?;
@@ -36,7 +40,7 @@ pub fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
         }
         exit = exit.worst(Exit::Failed);
         for line in failures {
-            eprintln!("preheat: {}: not accepted: {line}", result.stem());
+            tell!("{}: not accepted: {line}", result.stem());
         }
     }
     Ok(exit)
@@ -46,19 +50,21 @@ fn accept(golden: &Golden, here: &SuiteResult, reason: Option<&str>) -> Result<(
     let stem = here.stem();
     // A golden of another schema is replaced; the reader is told.
     let was = golden.load(&stem).unwrap_or_else(|why| {
-        eprintln!("preheat: {stem}: {why}");
+        tell!("{stem}: {why}");
         None
     });
     let differences = was.as_ref().map(|was| compare(was, here)).unwrap_or_default();
-    golden.accept(here).map_err(Failure::failed)?;
     if was.is_some() && differences.is_empty() {
-        println!("{stem}: as golden, nothing to accept");
+        golden.accept(here).map_err(Failure::failed)?;
+        out(&format!("{stem}: as golden, nothing to accept\n"));
         return Ok(());
     }
     let lines = golden::lines(was.as_ref(), here, &differences, reason);
+    // First: what is accepted without its lines would never get them.
     golden::add(&golden.changelog(), &lines).map_err(Failure::failed)?;
+    golden.accept(here).map_err(Failure::failed)?;
     for line in differences.iter().map(ToString::to_string).chain(lines) {
-        println!("{stem}: {line}");
+        out(&format!("{stem}: {line}\n"));
     }
     Ok(())
 }

@@ -12,12 +12,13 @@ use crate::lab::shard::Shard;
 use crate::lab::workers::Halt;
 use crate::lab::{MathArg, Options, device, load};
 use crate::results::{SCHEMA, SuiteResult};
+use crate::say::{out, tell};
 use crate::table::{self, Style};
 use preheat_suites::run::RunId;
 use preheat_suites::train::Early;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// What `--format json` prints: all of it on stdout, whatever the exit code, unless that is 2.
 #[derive(Serialize)]
@@ -80,6 +81,9 @@ fn carry_out(args: &BenchArgs) -> Result<Exit, Failure> {
     let shard = args.shard.as_deref().map(str::parse::<Shard>).transpose().map_err(Failure::usage)?;
     if args.format == Format::Junit && (shard.is_some() || args.list || args.verify) {
         return Err(Failure::usage("--format junit: nothing is judged here; allowed: a bench of whole suites"));
+    }
+    if args.verify && args.format != Format::Table {
+        return Err(Failure::usage("--format: --verify prints no table; allowed: without --format"));
     }
     let math = args.math.unwrap_or(MathArg::of(args.device));
     let device = device::choose(args.device, math, &args.suite.store)?;
@@ -210,27 +214,27 @@ fn print(args: &BenchArgs, exit: Exit, done: &Done, statuses: &[Status]) {
     for (result, status) in whole {
         let stem = result.stem();
         match status {
-            Status::Equal => eprintln!("preheat: {stem}: as golden"),
-            Status::Close => eprintln!("preheat: {stem}: as golden, within what fast math allows"),
+            Status::Equal => tell!("{stem}: as golden"),
+            Status::Close => tell!("{stem}: as golden, within what fast math allows"),
             Status::Moved(differences) => {
                 for difference in differences {
-                    eprintln!("preheat: {stem}: {difference}");
+                    tell!("{stem}: {difference}");
                 }
             }
-            Status::NoGolden(why) => eprintln!("preheat: {stem}: {why}"),
+            Status::NoGolden(why) => tell!("{stem}: {why}"),
             Status::NotCompared(why) | Status::Missing(why) | Status::Undecided(why) => {
-                eprintln!("preheat: {stem}: not compared with golden: {why}")
+                tell!("{stem}: not compared with golden: {why}")
             }
         }
     }
     for line in done.failures.iter().flatten() {
-        eprintln!("preheat: failed: {line}");
+        tell!("failed: {line}");
     }
     if let Some(halt) = &done.halt {
-        eprintln!("preheat: {}: {}", halt.told(), resume_line());
+        tell!("{}: {}", halt.told(), resume_line());
     }
     if done.interrupted {
-        eprintln!("preheat: interrupted; go on with: {}", resume_line());
+        tell!("interrupted; go on with: {}", resume_line());
     }
 }
 
@@ -252,11 +256,6 @@ fn json(
     let document = Document { schema: SCHEMA, device, math, exit, interrupted, error, shard, suites };
     match serde_json::to_string_pretty(&document) {
         Ok(text) => out(&(text + "\n")),
-        Err(e) => eprintln!("preheat: {e}"),
+        Err(e) => tell!("{e}"),
     }
-}
-
-/// To stdout. A reader that went away (`| head`) is no error of the bench.
-pub(super) fn out(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

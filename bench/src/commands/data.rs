@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::lab::{data, load};
+use crate::say::{out, tell};
 use clap::{Args, Subcommand};
 use preheat_suites::definition::Suite;
 use preheat_suites::registry::{Invalid, Spec};
@@ -51,7 +52,7 @@ pub fn run(args: &DataArgs) -> Result<Exit, Failure> {
             let suites = load::definitions(suites, suites_dir.as_deref())?;
             let lines: Vec<_> = suites.iter().flat_map(|(_, suite)| check(suite)).collect();
             if lines.is_empty() {
-                println!("no suite here names a file");
+                out("no suite here names a file\n");
             }
             lines
         }
@@ -64,9 +65,9 @@ fn told(lines: Vec<Result<String, String>>) -> Exit {
     let mut exit = Exit::Golden;
     for line in lines {
         match line {
-            Ok(line) => println!("{line}"),
+            Ok(line) => out(&format!("{line}\n")),
             Err(why) => {
-                eprintln!("preheat: {why}");
+                tell!("{why}");
                 exit = exit.worst(Exit::Usage);
             }
         }

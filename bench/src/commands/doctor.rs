@@ -1,11 +1,11 @@
 //! `preheat doctor`.
 
-use super::bench::out;
 use crate::cli::{DeviceArg, place};
 use crate::doctor::{Finding, Places, Readiness, State, cuda, examine, readiness};
 use crate::exit::{Exit, Failure};
 use crate::lab::MathArg;
 use crate::lab::device::{self, Chosen};
+use crate::say::out;
 use crate::table::{Style, draw};
 use clap::{Args, ValueEnum};
 use serde::Serialize;

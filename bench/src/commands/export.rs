@@ -6,6 +6,7 @@ use crate::export::{self, Candidate, Candidates, Folder, Wanted};
 use crate::lab::trainer::{Trainers, key};
 use crate::lab::{Options, device, load};
 use crate::results::tier_name;
+use crate::say::tell;
 use crate::store::Store;
 use crate::store::key::Conditions;
 use clap::{Args, ValueEnum};
@@ -78,8 +79,8 @@ pub fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let folder = Folder::open(&out)?;
     let cells = cells(chosen);
     export::write(&folder, &cells, run, &*task, trainer, steps).map_err(Failure::failed)?;
-    println!("{}", out.display());
-    eprintln!("preheat: {}: {steps} steps of run {id}", cells.first().map_or("", String::as_str));
+    crate::say::out(&format!("{}\n", out.display()));
+    tell!("{}: {steps} steps of run {id}", cells.first().map_or("", String::as_str));
     Ok(Exit::Golden)
 }
 
@@ -141,7 +142,7 @@ fn checkpoint(
     conditions: &Conditions,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let Start::Checkpoint { run: source, step, .. } = &run.start else { return Ok(None) };
-    let warn = |line: &str| eprintln!("preheat: {line}");
+    let warn = |line: &str| tell!("{line}");
     let bytes = candidates.by_id(source).and_then(|source| store.kept(&key(source, conditions), *step, &warn));
     let missing = || {
         Failure::failed(format!(

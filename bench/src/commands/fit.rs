@@ -1,12 +1,12 @@
 //! `preheat fit`: compute-optimal exponents from anyone's table of isoFLOP points.
 
-use super::bench::out;
 use crate::cli::Format;
 use crate::exit::{Exit, Failure};
 use crate::fit::outcome::{Asked, Outcome, outcome};
 use crate::fit::sweep::{self, Sweep};
 use crate::fit::table::{Table, Words, parse};
 use crate::fit::{draw, own, show};
+use crate::say::{out, tell};
 use crate::store::envelope::write_atomic;
 use crate::table::Style;
 use clap::{Args, ValueEnum};
@@ -107,6 +107,9 @@ pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
     if args.format == Format::Junit {
         return Err(Failure::usage("--format junit: a fit has no cases; allowed: table, json, csv, markdown"));
     }
+    if let Some(svg) = args.svg.as_deref().filter(|svg| same_file(svg, &args.table)) {
+        return Err(Failure::usage(format!("--svg {}: is the table itself; allowed: another file", svg.display())));
+    }
     let file = args.table.display().to_string();
     let words = Words { counting: args.counting.as_deref().and_then(Convention::of), group: args.group.clone() };
     let table = match source(args, &file, &words)? {
@@ -132,7 +135,7 @@ pub fn run(args: &FitArgs) -> Result<Exit, Failure> {
     if let Some(path) = &args.svg {
         let drawn = draw::svg(&found);
         write_atomic(path, drawn.as_bytes()).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
-        eprintln!("preheat: wrote {}", path.display());
+        tell!("wrote {}", path.display());
     }
     print(&found, args.format)?;
     Ok(Exit::Golden)
@@ -159,9 +162,32 @@ fn source(args: &FitArgs, file: &str, words: &Words) -> Result<Source, Failure> 
     read.map_err(Failure::usage)
 }
 
+fn same_file(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    real(a).is_some_and(|a| Some(a) == real(b))
+}
+
+/// The word of `args` that speaks of isoFLOP points, where one does.
+fn of_points(args: &FitArgs) -> Option<&'static str> {
+    let words = [
+        ("--counting", args.counting.is_some()),
+        ("--group", !args.group.is_empty()),
+        ("--noise", args.noise.is_some()),
+        ("--procedure", args.procedure.is_some()),
+        ("--predict", !args.predict.is_empty()),
+        ("--parametric", args.parametric),
+        ("--svg", args.svg.is_some()),
+    ];
+    words.into_iter().find_map(|(word, said)| said.then_some(word))
+}
+
 fn tell_sweep(found: &Sweep, args: &FitArgs) -> Result<Exit, Failure> {
+    if let Some(word) = of_points(args) {
+        let file = &found.file;
+        return Err(Failure::usage(format!("{word}: {file} is a sweep; allowed: with a table of isoFLOP points")));
+    }
     for warning in &found.warnings {
-        eprintln!("preheat: {warning}");
+        tell!("{warning}");
     }
     if let Some(row) = found.laws.iter().find(|_| found.laws.iter().all(|row| row.law.is_none())) {
         let why = row.why.clone().unwrap_or_default();
@@ -196,10 +222,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn warn(found: &Outcome, verbose: bool) {
     let lines = if verbose { &found.warnings } else { &found.brief };
     for line in lines {
-        eprintln!("preheat: {line}");
+        tell!("{line}");
     }
     if lines.len() < found.warnings.len() {
-        eprintln!("preheat: --verbose names each budget that is left out");
+        tell!("--verbose names each budget that is left out");
     }
 }
 

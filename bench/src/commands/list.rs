@@ -1,6 +1,5 @@
 //! `preheat bench --list` and `--verify`: the same plan as the bench, nothing kept.
 
-use super::bench::out;
 use crate::cli::Format;
 use crate::exit::{Exit, Failure};
 use crate::lab::carry::Suite;
@@ -10,6 +9,7 @@ use crate::lab::shard::{Deal, Shard};
 use crate::lab::work::{Trouble, Work};
 use crate::lab::workers::work;
 use crate::results::tier_name;
+use crate::say::{out, tell};
 use crate::store::Store;
 use crate::store::throughput::ASSUMED_GFLOPS;
 use crate::table::{Style, draw, flops};
@@ -73,6 +73,7 @@ pub(super) fn list(session: &Session, suites: &[Suite], shard: Option<Shard>, fo
             let text = serde_json::to_string_pretty(&rows).map_err(Failure::failed)?;
             out(&(text + "\n"));
         }
+        Format::Csv => out(&csv(&rows)),
         _ => out(&table(&rows, format)),
     }
     let source = match measured {
@@ -80,15 +81,10 @@ pub(super) fn list(session: &Session, suites: &[Suite], shard: Option<Shard>, fo
         None => "assumed, nothing was measured yet",
     };
     let total: f64 = rows.iter().map(|r| r.seconds).sum();
-    eprintln!(
-        "preheat: about {} on {} threads at {:.2} GFLOP/s each ({source})",
-        seconds(total),
-        session.jobs(),
-        core / 1e9
-    );
+    tell!("about {} on {} threads at {:.2} GFLOP/s each ({source})", seconds(total), session.jobs(), core / 1e9);
     for suite in suites.iter().filter(|suite| suite.tier == Tier::Paper) {
         let flops: f64 = rows.iter().filter(|row| row.suite == suite.name).map(|row| row.flops).sum();
-        eprintln!("preheat: {}: {}", suite.name, gpu_hours(flops));
+        tell!("{}: {}", suite.name, gpu_hours(flops));
     }
     Ok(Exit::Golden)
 }
@@ -143,6 +139,19 @@ fn row(
         flops: total,
         seconds: expected / rate,
     })
+}
+
+/// A row a stage; numbers are the shortest decimals that read back as the same bits.
+fn csv(rows: &[Row]) -> String {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut push = |row: [String; 8]| writer.write_record(row).expect("memory takes every row");
+    push(["suite", "tier", "stage", "experiments", "runs", "cells", "flops", "seconds"].map(String::from));
+    for Row { suite, tier, stage, experiments, runs, cells, flops, seconds } in rows {
+        let [stage, runs, cells] = [stage, runs, cells].map(ToString::to_string);
+        let [flops, seconds] = [flops, seconds].map(|x| format!("{x:?}"));
+        push([suite.clone(), (*tier).into(), stage, experiments.join(" "), runs, cells, flops, seconds]);
+    }
+    String::from_utf8(writer.into_inner().expect("memory takes every row")).expect("text")
 }
 
 fn table(rows: &[Row], format: Format) -> String {
@@ -200,12 +209,12 @@ pub(super) fn verify(session: &Session, suites: &[Suite], shard: Option<Shard>) 
                 if let Trouble::Lost(_) = why {
                     return Err(Failure::failed(line));
                 }
-                eprintln!("preheat: {line}");
+                tell!("{line}");
                 exit = exit.worst(Exit::Usage);
             }
         }
     }
-    eprintln!("preheat: {} runs built, one step each, nothing kept", seen.len());
+    tell!("{} runs built, one step each, nothing kept", seen.len());
     Ok(exit)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::CODE_ID;
 use crate::exit::{Exit, Failure};
+use crate::say::tell;
 use crate::store::Store;
 use crate::store::key::Conditions;
 use crate::store::merge::{Merged, is_store, merge};
@@ -32,17 +33,17 @@ pub fn run(args: &MergeArgs) -> Result<Exit, Failure> {
     let into = Store::open(&args.into).map_err(Failure::failed)?;
     let mut merged = Merged::default();
     for folder in &args.stores {
-        let warn = |line: &str| eprintln!("preheat: {line}");
+        let warn = |line: &str| tell!("{line}");
         merge(&Store::peek(folder), &into, &mut merged, &warn).map_err(Failure::failed)?;
     }
     let Merged { copied: [records, kept], equal: [equal, equal_kept], bad, conflicts, conditions } = &merged;
     for line in conflicts {
-        eprintln!("preheat: {line}");
+        tell!("{line}");
     }
     if let Some(line) = kinds(conditions) {
-        eprintln!("preheat: {line}");
+        tell!("{line}");
     }
-    super::bench::out(&format!(
+    crate::say::out(&format!(
         "merged {records} records and {kept} checkpoints into {}; {} were there already, {bad} damaged, {} differ\n",
         args.into.display(),
         equal + equal_kept,

@@ -1,6 +1,5 @@
 //! `preheat perf`: speed.
 
-use super::bench::out;
 use crate::cli::{DeviceArg, place};
 use crate::exit::{Exit, Failure};
 use crate::lab::{MathArg, device};
@@ -12,6 +11,7 @@ use crate::perf::ops::{self, OpRow, OpsReport};
 use crate::perf::ratio::Verdict;
 use crate::perf::shape::StepShape;
 use crate::perf::step::{Budget, StepReport, measure};
+use crate::say::{out, tell};
 use crate::table::{Style, count, draw};
 use clap::{Args, Subcommand, ValueEnum};
 use preheat_suites::stats::median::median;
@@ -234,11 +234,11 @@ fn against(args: &TableArgs, name: &str, base: &Path) -> Result<Exit, Failure> {
     let exit = against::exit(&report.rows);
     let allowed = percent(args.margin);
     match exit {
-        Exit::Regression => eprintln!("preheat: slower than {name} by more than {allowed}"),
-        Exit::Incomparable => eprintln!(
-            "preheat: too noisy to tell whether {name} is faster by {allowed}: give more --rounds or a quieter machine"
-        ),
-        _ => eprintln!("preheat: not slower than {name} by {allowed}"),
+        Exit::Regression => tell!("slower than {name} by more than {allowed}"),
+        Exit::Incomparable => {
+            tell!("too noisy to tell whether {name} is faster by {allowed}: give more --rounds or a quieter machine")
+        }
+        _ => tell!("not slower than {name} by {allowed}"),
     }
     Ok(exit)
 }
@@ -294,7 +294,7 @@ fn step(args: &StepArgs) -> Result<Exit, Failure> {
 fn warn_of(waited: f64) {
     if waited > CROWDED {
         let share = percent(waited);
-        eprintln!("preheat: the threads waited for a core {share} of the time; trust the figures on a core only");
+        tell!("the threads waited for a core {share} of the time; trust the figures on a core only");
     }
 }
 

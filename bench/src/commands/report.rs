@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::golden::Golden;
 use crate::report::{self, COMMAND, Marker, splice};
 use crate::results::SuiteResult;
+use crate::say::tell;
 use crate::store::envelope::write_atomic;
 use crate::table::{self, Style};
 use std::fs;
@@ -16,6 +17,11 @@ use std::path::Path;
 /// An unreadable golden, a page without its markers, a folder that cannot be written.
 pub fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let results = Golden::new(&args.golden).all().map_err(Failure::usage)?;
+    if results.is_empty() {
+        // A folder that was mistyped must not empty the pages.
+        let message = format!("{}: nothing was accepted here, so there is nothing to report", args.golden.display());
+        return Err(Failure { exit: Exit::Incomparable, message });
+    }
     if let Some(out) = &args.out {
         return write_out(out, &results);
     }
@@ -46,13 +52,13 @@ fn settle(path: &Path, there: Option<&str>, text: &str, check: bool) -> Result<E
         return Ok(Exit::Golden);
     }
     if check {
-        eprintln!("preheat: {shown} is stale; `{COMMAND}` writes it");
+        tell!("{shown} is stale; `{COMMAND}` writes it");
         return Ok(Exit::Regression);
     }
     let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
     fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
     write_atomic(path, text.as_bytes()).map_err(failed)?;
-    eprintln!("preheat: wrote {shown}");
+    tell!("wrote {shown}");
     Ok(Exit::Golden)
 }
 
@@ -77,7 +83,7 @@ fn write_out(out: &Path, results: &[SuiteResult]) -> Result<Exit, Failure> {
     let index = out.join("index.md");
     let text = format!("{}\n{}", report::summary(results), report::results(results));
     write_atomic(&index, text.as_bytes()).map_err(|e| failed(&index, &e))?;
-    eprintln!("preheat: wrote {}", out.display());
+    tell!("wrote {}", out.display());
     Ok(Exit::Golden)
 }
 
@@ -131,7 +137,20 @@ mod tests {
     #[test]
     fn a_page_without_markers_is_a_wrong_command() {
         let dir = tempfile::tempdir().unwrap();
+        Golden::new(&dir.path().join("golden")).accept(&result(&observed())).unwrap();
         fs::write(dir.path().join("README.md"), "# T\n").unwrap();
         assert_eq!(run(&args(dir.path())).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_golden_that_holds_nothing_empties_no_page() {
+        let dir = tempfile::tempdir().unwrap();
+        pages(dir.path());
+        let before = fs::read_to_string(dir.path().join("README.md")).unwrap();
+        for out in [None, Some(dir.path().join("site"))] {
+            assert_eq!(run(&ReportArgs { out, ..args(dir.path()) }).unwrap_err().exit, Exit::Incomparable);
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("README.md")).unwrap(), before);
+        assert!(!dir.path().join("site").exists());
     }
 }

@@ -1,12 +1,13 @@
 //! `preheat bench --shard I/N`: one part of the plan is trained, and nothing is judged.
 
-use super::bench::{out, shard_json};
+use super::bench::shard_json;
 use crate::cli::{BenchArgs, Format};
 use crate::exit::{Exit, Failure};
 use crate::lab::carry::Suite;
 use crate::lab::part::Part;
 use crate::lab::session::{Session, judge_line, resume_line};
 use crate::lab::shard::Shard;
+use crate::say::{out, tell};
 use crate::table::{Style, draw};
 use std::io::IsTerminal;
 
@@ -33,9 +34,9 @@ pub(super) fn train(session: &Session, suites: &[Suite], shard: Shard, args: &Be
         _ => out(&(draw(rows.into(), Style::Plain) + "\n")),
     }
     for line in &part.failures {
-        eprintln!("preheat: failed: {line}");
+        tell!("failed: {line}");
     }
-    eprintln!("preheat: {}", remains(&part, shard));
+    tell!("{}", remains(&part, shard));
     Ok(exit)
 }
 

@@ -4,6 +4,7 @@ use crate::exit::Failure;
 use crate::lab::carry::Suite;
 use crate::lab::trainer::key;
 use crate::results::place;
+use crate::say::tell;
 use crate::store::Store;
 use crate::store::key::Conditions;
 use preheat_suites::plan::{Cell, Filter};
@@ -51,7 +52,7 @@ impl Candidates {
         let mut all = Self::default();
         let mut places: BTreeMap<RunId, usize> = BTreeMap::new();
         let mut measured: BTreeMap<RunId, Measured> = BTreeMap::new();
-        let warn = |line: &str| eprintln!("preheat: {line}");
+        let warn = |line: &str| tell!("{line}");
         for suite in suites {
             for stage in 0..suite.plan.stages() {
                 let planned = match suite.plan.stage(stage, &measured) {

@@ -54,7 +54,7 @@ pub fn lines(
 }
 
 /// Puts `lines` at the end of the unreleased section of the file at `path`; a missing file or section is
-/// made.
+/// made. Where they stand there already, an acceptance that did not come to its end wrote them.
 ///
 /// # Errors
 /// One line.
@@ -80,6 +80,9 @@ fn spliced(text: &str, lines: &[String]) -> String {
     let section = all[start + 1..].iter().position(|line| line.starts_with("## ")).map_or(all.len(), |n| start + 1 + n);
     let end = all[..section].iter().rposition(|line| !line.trim().is_empty()).map_or(section, |n| n + 1);
     let mut new: Vec<&str> = lines.iter().map(String::as_str).collect();
+    if all[start + 1..end].ends_with(&new) {
+        return text.to_string();
+    }
     if end == start + 1 {
         new.insert(0, "");
     }
@@ -105,6 +108,15 @@ mod tests {
         );
         check("# C\n\n## [Unreleased]\n", "# C\n\n## [Unreleased]\n\n- [claim] new\n");
         check("# C\n\n## 0.1.0\n\n- x\n", "# C\n\n## [Unreleased]\n\n- [claim] new\n\n## 0.1.0\n\n- x\n");
+    }
+
+    #[test]
+    fn lines_that_end_the_section_are_not_written_again() {
+        let lines = ["- [claim] b".to_string(), "- [claim] c".to_string()];
+        let once = spliced("# C\n\n## [Unreleased]\n\n- a\n", &lines);
+        assert_eq!(once, "# C\n\n## [Unreleased]\n\n- a\n- [claim] b\n- [claim] c\n");
+        assert_eq!(spliced(&once, &lines), once);
+        assert!(spliced(&once, &lines[..1]).ends_with("- [claim] c\n- [claim] b\n"), "another change in between");
     }
 
     #[test]

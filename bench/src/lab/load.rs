@@ -5,6 +5,7 @@ use super::carry::{Staged, Suite};
 use super::session::Session;
 use super::task_word::task;
 use crate::exit::{Exit, Failure};
+use crate::say::tell;
 use preheat_suites::definition::{self, Registry};
 use preheat_suites::plan::{Cell, Filter, Plan, PlanError, PlanOptions, Planned, Ready};
 use preheat_suites::record::{Measured, Outcome};
@@ -25,18 +26,26 @@ struct Source {
 /// # Errors
 /// A wrong definition, an unknown name, missing data (2); nothing selected (4).
 pub fn suites(session: &Session) -> Result<Vec<Suite>, Failure> {
-    let loaded = plans(session.options())?;
+    let (loaded, left_out) = select(session.options())?;
+    for why in left_out {
+        tell!("left out: {why}");
+    }
     for suite in &loaded {
         open_data(session, suite)?;
     }
     Ok(loaded)
 }
 
-/// The suites that the words select, planned; no data is opened.
+/// The suites that the words select, planned; no data is opened, and nothing is said of suites that are left out.
 ///
 /// # Errors
 /// A wrong definition, an unknown name (2); nothing selected (4).
 pub fn plans(options: &Options) -> Result<Vec<Suite>, Failure> {
+    select(options).map(|(loaded, _)| loaded)
+}
+
+/// The suites that the words select, and why others are left out.
+fn select(options: &Options) -> Result<(Vec<Suite>, Vec<String>), Failure> {
     let registry = Registry::builtin();
     let plan_options = plan_options(options, &registry)?;
     let mut loaded = Vec::new();
@@ -53,10 +62,7 @@ pub fn plans(options: &Options) -> Result<Vec<Suite>, Failure> {
         let why = if left_out.is_empty() { "there are no suites".to_string() } else { left_out.join("; ") };
         return Err(Failure { exit: Exit::Nothing, message: format!("nothing selected: {why}") });
     }
-    for why in left_out {
-        eprintln!("preheat: left out: {why}");
-    }
-    Ok(loaded)
+    Ok((loaded, left_out))
 }
 
 /// The named suites, or all, each with what errors call its file.

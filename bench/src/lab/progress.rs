@@ -1,6 +1,7 @@
 //! What the user sees while runs are trained, always on stderr: bars on a terminal, else a plain line
 //! every ten seconds.
 
+use crate::say::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -85,7 +86,7 @@ impl Progress for Bars {
         self.message(runs.0, runs.1);
     }
     fn warn(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("preheat: {line}"));
+        self.bar.suspend(|| tell!("{line}"));
     }
     fn end(&self) {
         self.bar.disable_steady_tick();
@@ -140,7 +141,7 @@ impl Lines {
 impl Progress for Lines {
     fn begin(&self, runs: usize, flops: f64, reused: usize) {
         if runs > 0 {
-            eprintln!("preheat: {runs} runs to train, {reused} in the store");
+            tell!("{runs} runs to train, {reused} in the store");
         }
         let now = Instant::now();
         *self.state.lock().expect("never poisoned") =
@@ -151,7 +152,7 @@ impl Progress for Lines {
             state.done += flops;
             if state.said.elapsed() >= EVERY {
                 state.said = Instant::now();
-                eprintln!("preheat: {}", state.line());
+                tell!("{}", state.line());
             }
         });
     }
@@ -163,7 +164,7 @@ impl Progress for Lines {
         self.with(|state| state.finished += 1);
     }
     fn warn(&self, line: &str) {
-        eprintln!("preheat: {line}");
+        tell!("{line}");
     }
     fn end(&self) {}
 }

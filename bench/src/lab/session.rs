@@ -9,6 +9,7 @@ use super::workers::{Halt, Workers};
 use super::{Options, progress};
 use crate::exit::Failure;
 use crate::results::SuiteResult;
+use crate::say::tell;
 use crate::store::Store;
 use crate::store::key::{Conditions, Key};
 use crate::table;
@@ -81,7 +82,7 @@ impl Session {
             workers.store.keep_throughput(&self.class(), outcome.throughput);
             outcome
         })?;
-        eprintln!("preheat: {} runs trained, {} from the store", outcome.trained, outcome.reused);
+        tell!("{} runs trained, {} from the store", outcome.trained, outcome.reused);
         let judged = suites.iter().zip(outcome.observed).zip(&outcome.extents);
         let results = judged.map(|((suite, observed), extent)| carry::result(suite, scale(extent), observed)).collect();
         let Outcome { failures, missing, interrupted, halt, keys, .. } = outcome;
@@ -95,7 +96,7 @@ impl Session {
     pub fn beginnings(&self, done: &Done) -> Result<BTreeMap<RunId, Early>, Failure> {
         let store = Store::open(&self.options.store).map_err(Failure::failed)?;
         let of = |(id, key): (&RunId, &Key)| {
-            let record = store.record(key, &|line| eprintln!("preheat: {line}"))?;
+            let record = store.record(key, &|line| tell!("{line}"))?;
             Some((id.clone(), Early::of(&record.run, &record.measured).ok()?))
         };
         Ok(done.keys.iter().filter_map(of).collect())
@@ -161,7 +162,7 @@ fn on_signal() {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(crate::exit::Exit::Interrupted.code()));
         }
-        eprintln!("preheat: stopping: each run finishes its step and is checkpointed");
+        tell!("stopping: each run finishes its step and is checkpointed");
     };
     // A second session of one process finds the handler in place.
     let _ = ctrlc::set_handler(handler);

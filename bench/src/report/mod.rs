@@ -1,5 +1,6 @@
 //! The report: golden's tables as pages. It needs golden alone, so it works in a fresh clone.
 
+mod papers;
 mod splice;
 
 pub use splice::{Marker, splice};
@@ -40,6 +41,7 @@ pub fn summary(results: &[SuiteResult]) -> String {
 /// Every suite's tables.
 pub fn results(results: &[SuiteResult]) -> String {
     let mut text = format!("Made by `{COMMAND}` from `golden/`.\n");
+    text.push_str(&papers::claims(results));
     for result in results {
         text.push('\n');
         text.push_str(table::suite(result, Style::Markdown).trim_end());
