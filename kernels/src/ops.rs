@@ -3,6 +3,14 @@
 //! All matrices are row-major. Every function checks nothing beyond slice bounds: shapes are checked
 //! once, when a graph is built.
 
+mod column;
+mod image;
+mod interval;
+
+pub use column::ColumnOps;
+pub use image::{ImageOps, Patches};
+pub use interval::{INTERVAL_SUMS, IntervalOps, IntervalPenalty};
+
 use crate::real::Real;
 use crate::reference::{self, LANES, fold_lanes};
 use crate::update::UpdateExpr;
@@ -108,11 +116,13 @@ pub enum Activation {
     Tanh,
     /// x/(1 + e^−x), the gate of SwiGLU (Shazeer 2020).
     Silu,
+    /// |x|; its derivative at 0 is 0.
+    Abs,
 }
 
 impl Activation {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Relu, Self::GeluTanh, Self::GeluErf, Self::Tanh, Self::Silu];
+    pub const ALL: [Self; 6] = [Self::Relu, Self::GeluTanh, Self::GeluErf, Self::Tanh, Self::Silu, Self::Abs];
 }
 
 /// Multi-head attention on packed projections.
@@ -154,7 +164,7 @@ pub struct CrossEntropy {
 
 /// The kernels of one device over one number type. One run at a time: the run axis is the caller's loop
 /// on a CPU.
-pub trait Ops<T: Real>: Send + Sync {
+pub trait Ops<T: Real>: ColumnOps<T> + IntervalOps<T> + ImageOps<T> + Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 

@@ -4,7 +4,9 @@
 use preheat_kernels::cpu::Cpu;
 use preheat_kernels::device::{Device, DeviceError, Replay};
 use preheat_kernels::graph::{Program, Session};
-use preheat_kernels::ops::{Activation, Attention, Columns, CrossEntropy, KRange, MatMul, Ops, Start};
+use preheat_kernels::ops::{
+    Activation, Attention, ColumnOps, Columns, CrossEntropy, ImageOps, IntervalOps, KRange, MatMul, Ops, Start,
+};
 use preheat_kernels::real::Real;
 use preheat_kernels::update::UpdateExpr;
 use std::sync::Arc;
@@ -83,6 +85,10 @@ fn heads(s: &Attention) -> impl Iterator<Item = Head> {
         Head { q: sequence * t * 3 * c + head * d, out: sequence * t * c + head * d, probs: i * t * t }
     })
 }
+
+impl ColumnOps<f32> for Rounded {}
+impl IntervalOps<f32> for Rounded {}
+impl ImageOps<f32> for Rounded {}
 
 impl Ops<f32> for Rounded {
     fn matmul(

@@ -18,6 +18,7 @@ fn forward<S: Isa>(s: S, f: Activation, x: &[f32], y: &mut [f32]) {
         Activation::GeluErf => map::<S, GeluErf>(s, x, y),
         Activation::Tanh => map::<S, Tanh>(s, x, y),
         Activation::Silu => map::<S, Silu>(s, x, y),
+        Activation::Abs => map::<S, Abs>(s, x, y),
     }
 }
 
@@ -29,6 +30,7 @@ fn backward<S: Isa>(s: S, f: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) 
         Activation::GeluErf => map_backward::<S, GeluErf>(s, x, dy, dx),
         Activation::Tanh => map_backward::<S, Tanh>(s, x, dy, dx),
         Activation::Silu => map_backward::<S, Silu>(s, x, dy, dx),
+        Activation::Abs => map_backward::<S, Abs>(s, x, dy, dx),
     }
 }
 
@@ -65,6 +67,7 @@ struct Tanh;
 struct GeluTanh;
 struct GeluErf;
 struct Silu;
+struct Abs;
 
 impl Pointwise for Relu {
     #[inline(always)]
@@ -118,6 +121,19 @@ impl Pointwise for GeluErf {
         let exponent = s.mul(s.neg(s.mul(half, x)), x);
         let density = s.mul(s.splat(NORMAL_PEAK as f32), exp_of(s, exponent));
         s.mul(dy, s.fma(x, density, cdf))
+    }
+}
+
+impl Pointwise for Abs {
+    #[inline(always)]
+    fn value<S: Isa>(s: S, x: S::F) -> S::F {
+        s.abs(x)
+    }
+    #[inline(always)]
+    fn gradient<S: Isa>(s: S, x: S::F, dy: S::F) -> S::F {
+        let zero = s.splat(0.0);
+        let below = s.select(s.lt(x, zero), s.neg(dy), zero);
+        s.select(s.lt(zero, x), dy, below)
     }
 }
 

@@ -144,6 +144,7 @@ impl Layout<'_> {
             }
             Op::Map { .. } => vec![self.map(step)],
             Op::Update { .. } => vec![self.update(step)],
+            op => unimplemented!("{} has no kernel yet", op.name()),
         }
     }
 

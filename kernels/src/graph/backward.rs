@@ -17,8 +17,8 @@ impl Gradients {
 }
 
 /// The reverse pass while it is being written.
-struct Reverse<'g> {
-    graph: &'g mut Graph,
+pub(super) struct Reverse<'g> {
+    pub(super) graph: &'g mut Graph,
     needed: Vec<bool>,
     /// Forward uses of each tensor.
     uses: Vec<usize>,
@@ -69,10 +69,10 @@ impl Graph {
 }
 
 impl Reverse<'_> {
-    fn wants(&self, id: TensorId) -> bool {
+    pub(super) fn wants(&self, id: TensorId) -> bool {
         self.needed[id.index()]
     }
-    fn so_far(&self, id: TensorId) -> Option<TensorId> {
+    pub(super) fn so_far(&self, id: TensorId) -> Option<TensorId> {
         self.grads.get(id)
     }
     /// Where the gradient of `id` goes: a parameter's only contribution goes to the flat buffer at once.
@@ -92,7 +92,7 @@ impl Reverse<'_> {
         }
     }
     /// Adds a contribution that no op could fuse.
-    fn contribute(&mut self, id: TensorId, grad: TensorId) {
+    pub(super) fn contribute(&mut self, id: TensorId, grad: TensorId) {
         let total = match self.so_far(id) {
             None => grad,
             Some(before) => {
@@ -114,7 +114,7 @@ impl Reverse<'_> {
         let node = self.graph.nodes[index].clone();
         let Some(dy) = node.outputs.first().and_then(|y| self.so_far(*y)) else { return };
         let x = node.inputs.first().copied();
-        match (node.op, x) {
+        match (node.op.clone(), x) {
             (Op::Linear { bias, residual }, Some(x)) => self.linear(&node.inputs, x, bias, residual, dy),
             (Op::LinearTied, Some(x)) => self.linear_tied(x, node.inputs[1], dy),
             (Op::LayerNorm { .. }, Some(x)) => self.layer_norm(x, &node.inputs, &node.outputs, dy),
@@ -147,12 +147,12 @@ impl Reverse<'_> {
             (Op::ColumnSum, Some(_)) | (Op::SumSquares, Some(_)) => {
                 unreachable!("{:?} is a probe: no loss is built on it", self.graph.nodes[index].op)
             }
-            _ => {}
+            _ => self.bounds(&node, dy),
         }
     }
 
     /// One contribution by one op with one output.
-    fn unary(&mut self, id: TensorId, op: Op, inputs: &[TensorId]) {
+    pub(super) fn unary(&mut self, id: TensorId, op: Op, inputs: &[TensorId]) {
         if self.wants(id) {
             let out = self.target(id);
             self.graph.emit(op, inputs, &[out]);

@@ -3,7 +3,7 @@
 use super::{Graph, Op, Role, ShapeError, TensorId};
 use crate::ops::{Activation, Attention};
 
-type Built = Result<TensorId, ShapeError>;
+pub(super) type Built = Result<TensorId, ShapeError>;
 
 impl Graph {
     /// A learned tensor.
@@ -33,7 +33,7 @@ impl Graph {
         let shape = self.tensor(other).shape.clone();
         self.value(name, &shape)
     }
-    fn expect(&self, id: TensorId, shape: &[usize], what: &str) -> Result<(), ShapeError> {
+    pub(super) fn expect(&self, id: TensorId, shape: &[usize], what: &str) -> Result<(), ShapeError> {
         let found = self.tensor(id);
         if found.shape == shape {
             Ok(())
@@ -42,7 +42,7 @@ impl Graph {
         }
     }
     /// (rows, width) of a matrix; leading axes are merged.
-    fn matrix(&self, id: TensorId) -> (usize, usize) {
+    pub(super) fn matrix(&self, id: TensorId) -> (usize, usize) {
         let t = self.tensor(id);
         (t.rows(), t.width())
     }

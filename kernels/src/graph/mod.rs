@@ -8,6 +8,7 @@
 //! Every tensor has a leading run axis R that shapes here leave out.
 
 mod backward;
+mod bounds;
 mod build;
 mod layout;
 mod micro_batch;

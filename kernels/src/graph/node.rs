@@ -1,7 +1,7 @@
 //! The ops of a graph. [`crate::reference`] defines what each computes.
 
 use super::{Graph, ScalarSource, TensorId};
-use crate::ops::{Activation, Attention};
+use crate::ops::{Activation, Attention, IntervalPenalty, Patches};
 use crate::update::UpdateExpr;
 
 /// An op with its static attributes. Inputs and outputs are listed as `inputs → outputs`.
@@ -91,6 +91,55 @@ pub enum Op {
     SumSquares,
     /// x → \[1\] = the square root of the flat gradient's Σg²; no inputs: reads the gradient buffer.
     GradNorm,
+    /// bytes\[N\] (tokens) → x\[N\] = byte/255.
+    Pixels,
+    /// x\[B,H,W,C\] → \[B·H'·W', k·k·C\].
+    Patches(Patches),
+    /// dpatches → dx.
+    PatchesBackward(Patches),
+    /// → \[1\]: the graph's own host scalar of this step. Those stand before the optimizer's.
+    HostScalar(usize),
+    /// x\[N,C\] → mean\[C\], biased variance\[C\].
+    ColumnMoments,
+    /// v\[C\] → 1/√(v + eps).
+    Rstd {
+        /// Added to the variance.
+        eps: f64,
+    },
+    /// rstd, drstd → dv.
+    RstdBackward,
+    /// x\[N,C\], shift\[C\], scale\[C\], offset\[C\] → (x − shift)·scale + offset.
+    ColumnAffine,
+    /// x\[N,C\], scale\[C\] → x·scale.
+    ColumnScale,
+    /// x\[N,C\], dy\[N,C\], (shift\[C\]) → Σ over rows of (x − shift)·dy.
+    ColumnDot {
+        /// Has a shift input.
+        shift: bool,
+    },
+    /// x, radius\[1\] → centre, radius of the box around x, cut at the limits.
+    InputBox {
+        /// The least and the largest value.
+        limits: [f64; 2],
+    },
+    /// centre, radius → those of ReLU.
+    IntervalRelu,
+    /// centre, radius, dcentre', dradius' → dcentre, dradius.
+    IntervalReluBackward,
+    /// centre, radius, first\[1\] → penalty\[1\], sums\[8\].
+    IntervalPenalty(IntervalPenalty),
+    /// centre, radius, first\[1\], sums\[8\], dpenalty\[1\] → dcentre, dradius.
+    IntervalPenaltyBackward(IntervalPenalty),
+    /// w\[K,V\] → |w_a − w_b| \[K,V·V\].
+    PairDistances,
+    /// w, ddistances → dw.
+    PairDistancesBackward,
+    /// z\[N,V\], radii of differences\[N,V·V\], targets\[N\] → m\[N,V\].
+    Margins,
+    /// dm\[N,V\], targets\[N\] → dz\[N,V\], dradii\[N,V·V\].
+    MarginsBackward,
+    /// logits\[N,V\], targets\[N\] → share of wrong rows\[1\], wrong\[N\].
+    Errors,
     /// state, x → state ← state + rate·(x − state). The output is the state itself.
     Ema {
         /// Weight of the new value.
@@ -146,6 +195,26 @@ impl Op {
             Self::Ones => "ones",
             Self::SumSquares => "sum of squares",
             Self::GradNorm => "gradient norm",
+            Self::Pixels => "pixels",
+            Self::Patches(_) => "patches",
+            Self::PatchesBackward(_) => "patches backward",
+            Self::HostScalar(_) => "host scalar",
+            Self::ColumnMoments => "column moments",
+            Self::Rstd { .. } => "rstd",
+            Self::RstdBackward => "rstd backward",
+            Self::ColumnAffine => "column affine",
+            Self::ColumnScale => "column scale",
+            Self::ColumnDot { .. } => "column dot",
+            Self::InputBox { .. } => "input box",
+            Self::IntervalRelu => "interval relu",
+            Self::IntervalReluBackward => "interval relu backward",
+            Self::IntervalPenalty(_) => "interval penalty",
+            Self::IntervalPenaltyBackward(_) => "interval penalty backward",
+            Self::PairDistances => "pair distances",
+            Self::PairDistancesBackward => "pair distances backward",
+            Self::Margins => "margins",
+            Self::MarginsBackward => "margins backward",
+            Self::Errors => "errors",
             Self::Ema { .. } => "running mean",
             Self::Update { .. } => "update",
         }

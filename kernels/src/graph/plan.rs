@@ -69,6 +69,8 @@ pub struct Program {
     /// Start of optimizer state s: `state_base + s·runs·flat_len`.
     pub(crate) state_base: usize,
     pub(crate) optimizer_states: usize,
+    /// Host scalars that the graph itself reads; they stand before the optimizer's.
+    pub(crate) own_scalars: usize,
     pub(crate) arena_len: usize,
     pub(crate) tokens: BTreeMap<TensorId, Slot>,
     pub(crate) tokens_len: usize,
@@ -98,6 +100,7 @@ impl Graph {
             grad_base: 0,
             state_base: 0,
             optimizer_states: self.optimizer_states(),
+            own_scalars: self.own_scalars(),
             arena_len: 0,
             tokens: BTreeMap::new(),
             tokens_len: 0,
@@ -118,6 +121,14 @@ impl Graph {
             _ => 0,
         };
         self.nodes.iter().map(states).max().unwrap_or(0)
+    }
+
+    fn own_scalars(&self) -> usize {
+        let needed = |node: &Node| match node.op {
+            Op::HostScalar(i) => i + 1,
+            _ => 0,
+        };
+        self.nodes.iter().map(needed).max().unwrap_or(0)
     }
 }
 
@@ -166,6 +177,10 @@ impl Program {
         let slot = self.fixed[&param];
         let start = slot.offset - self.param_base;
         start..start + slot.len
+    }
+    /// Host scalars of a step that the graph itself reads; [`super::Session::set_scalars`] takes them before the optimizer's.
+    pub fn own_scalars(&self) -> usize {
+        self.own_scalars
     }
     /// State buffers of the optimizer.
     pub fn optimizer_states(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A cohort of runs over one arena: replays entries of a [`Program`] on a device's [`Ops`].
 
 use super::plan::{Slot, Step};
-use super::{EntryId, Op, Part, Program, ScalarSource, TensorId};
+use super::{EntryId, Op, Part, Program, ScalarSource, TensorId, bounds};
 use crate::aligned::Aligned;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
@@ -23,7 +23,7 @@ pub struct Session<T: Real, K: Ops<T>> {
     ops: K,
     arena: Aligned<T>,
     tokens: Aligned<u32>,
-    /// Host scalars of the optimizer \[R\]\[scalars\].
+    /// Host scalars \[R\]: the graph's own, then the optimizer's.
     scalars: Vec<Vec<T>>,
     /// Seed of each run's per-step randomness.
     seeds: Vec<u64>,
@@ -67,7 +67,7 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
     pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
-    /// The optimizer's host scalars of the next update of run `r`.
+    /// The host scalars of the next step of run `r`: the graph's own, then the optimizer's.
     pub fn set_scalars(&mut self, r: usize, scalars: impl IntoIterator<Item = T>) {
         self.scalars[r].clear();
         self.scalars[r].extend(scalars);
@@ -171,7 +171,10 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
         let operands = Operands { base, tokens, step, r, micro_batch, micro_batches };
         match &step.op {
             Op::Update { expr, clip } => self.update(expr, *clip, operands),
-            Op::Map { expr, scalars, clip } => map(&self.ops, expr, scalars, *clip, &self.scalars[r], &operands),
+            Op::Map { expr, scalars, clip } => {
+                map(&self.ops, expr, scalars, *clip, &self.scalars[r][self.program.own_scalars..], &operands);
+            }
+            Op::HostScalar(i) => operands.output(0)[0] = self.scalars[r][*i],
             Op::GradNorm => {
                 let start = self.program.grad_base + r * self.program.flat_len;
                 let squares = self.ops.sum_squares(&self.arena[start..start + self.program.flat_len]);
@@ -199,16 +202,17 @@ impl<T: Real, K: Ops<T>> Session<T, K> {
                 let start = at(self.program.state_base + s * runs * len);
                 *state = std::slice::from_raw_parts_mut(base.add(start), len);
             }
-            self.ops.update(expr, &self.scalars[r], scale, param, grad, &mut states[..expr.states]);
+            let scalars = &self.scalars[r][self.program.own_scalars..];
+            self.ops.update(expr, scalars, scale, param, grad, &mut states[..expr.states]);
         }
     }
 }
 
 /// The operands of one step of one run, as slices of the arena.
-struct Operands<'s, T> {
+pub(super) struct Operands<'s, T> {
     base: *mut T,
     tokens: *const u32,
-    step: &'s Step,
+    pub(super) step: &'s Step,
     r: usize,
     micro_batch: usize,
     micro_batches: usize,
@@ -218,21 +222,21 @@ impl<'s, T: Real> Operands<'s, T> {
     fn start(&self, slot: Slot) -> usize {
         slot.offset + self.r * slot.run_stride + self.micro_batch * slot.micro_stride
     }
-    fn input(&self, i: usize) -> &'s [T] {
+    pub(super) fn input(&self, i: usize) -> &'s [T] {
         let slot = self.step.inputs[i];
         // SAFETY: the plan keeps slots inside the arena; inputs are not written while a step runs, save for
         // `Ema` and `Map`, which do not read what they change through here.
         unsafe { std::slice::from_raw_parts(self.base.add(self.start(slot)), slot.len) }
     }
-    fn token_input(&self, i: usize) -> &'s [u32] {
+    pub(super) fn token_input(&self, i: usize) -> &'s [u32] {
         let slot = self.step.inputs[i];
         // SAFETY: as above, in the token buffer.
         unsafe { std::slice::from_raw_parts(self.tokens.add(self.start(slot)), slot.len) }
     }
-    fn width(&self, i: usize) -> usize {
+    pub(super) fn width(&self, i: usize) -> usize {
         self.step.inputs[i].width
     }
-    fn output(&self, i: usize) -> &'s mut [T] {
+    pub(super) fn output(&self, i: usize) -> &'s mut [T] {
         let slot = self.step.outputs[i];
         // SAFETY: the plan gives live tensors disjoint slots, and each output is asked for once.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(self.start(slot)), slot.len) }
@@ -339,9 +343,10 @@ fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
                 *s = rate.mul_add(x - *s, *s);
             }
         }
-        Op::Update { .. } | Op::Map { .. } | Op::GradNorm | Op::Dropout { .. } => {
+        Op::Update { .. } | Op::Map { .. } | Op::GradNorm | Op::Dropout { .. } | Op::HostScalar(_) => {
             unreachable!("executed by the session")
         }
+        _ => bounds::compute(ops, &o),
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn activation<T: Real>(f: Activation, x: &[T], y: &mut [T]) {
             Activation::Tanh => x.tanh(),
             Activation::GeluTanh => x / (T::ONE + gelu_exponent(x).exp()),
             Activation::Silu => x / (T::ONE + (-x).exp()),
+            Activation::Abs => x.abs(),
             Activation::GeluErf => {
                 (T::from_f64(0.5) * x) * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
             }
@@ -58,6 +59,15 @@ pub(super) fn activation_backward<T: Real>(f: Activation, x: &[T], dy: &[T], dx:
                 let slope = (x * x).mul_add(T::from_f64(6.0 * GELU_SCALE * GELU_CUBIC), T::from_f64(2.0 * GELU_SCALE));
                 // s·(1 − s) is the logistic function's derivative.
                 dy * (x * slope).mul_add((-s).mul_add(s, s), s)
+            }
+            Activation::Abs => {
+                if x > T::ZERO {
+                    dy
+                } else if x < T::ZERO {
+                    -dy
+                } else {
+                    T::ZERO
+                }
             }
             Activation::Silu => {
                 let s = T::ONE / (T::ONE + (-x).exp());

@@ -4,8 +4,11 @@
 //! a backward is right when it matches finite differences of these in `f64`.
 
 mod attention;
+pub(crate) mod column;
 mod elementwise;
 mod embedding;
+pub(crate) mod image;
+pub(crate) mod interval;
 mod loss;
 mod matmul;
 mod norm;
@@ -17,13 +20,17 @@ pub(crate) use loss::weights as loss_weights;
 pub(crate) use reduce::add_columns;
 pub use reduce::{LANES, REDUCE_BLOCK, fold_lanes};
 
-use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
+use crate::ops::{Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, MatMul, Ops, Start};
 use crate::real::Real;
 use crate::update::UpdateExpr;
 
 /// The reference device.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
+
+impl<T: Real> ColumnOps<T> for Reference {}
+impl<T: Real> IntervalOps<T> for Reference {}
+impl<T: Real> ImageOps<T> for Reference {}
 
 impl<T: Real> Ops<T> for Reference {
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]) {

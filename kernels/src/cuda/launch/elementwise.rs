@@ -42,6 +42,7 @@ pub fn activation(cohort: &Cohort, count: usize, f: Activation, x: Operand, y: O
         Activation::GeluErf => "gelu_erf_forward",
         Activation::Tanh => "tanh_forward",
         Activation::Silu => "silu_forward",
+        Activation::Abs => "abs_forward",
     };
     cohort.pointwise(kernel, count, [x, Operand::ABSENT, y], 0.0)
 }
@@ -53,6 +54,7 @@ pub fn activation_backward(cohort: &Cohort, count: usize, f: Activation, [x, dy,
         Activation::GeluErf => "gelu_erf_backward",
         Activation::Tanh => "tanh_backward",
         Activation::Silu => "silu_backward",
+        Activation::Abs => "abs_backward",
     };
     cohort.pointwise(kernel, count, [x, dy, dx], 0.0)
 }
