@@ -273,3 +273,11 @@ fn pixels_are_bytes_over_255() {
     Reference.pixels(&(0..256).collect::<Vec<u32>>(), &mut x);
     assert!((0..256_u32).all(|byte| x[byte as usize] == f64::from(byte) / 255.0));
 }
+
+#[test]
+fn a_row_is_wrong_where_another_class_is_above_or_not_comparable() {
+    let rows = [[1.0, 2.0, 1.0], [1.0, 2.0, 2.0], [1.0, 2.0, 2.5], [1.0, 2.0, f64::NAN], [1.0, f64::NAN, 1.0]];
+    let mut wrong = vec![9.0; 5];
+    Reference.errors(3, rows.as_flattened(), &[1; 5], &mut wrong);
+    assert_eq!(wrong, [0.0, 0.0, 1.0, 1.0, 1.0]);
+}

@@ -4,6 +4,8 @@ mod attention;
 mod bounds;
 mod elementwise;
 mod gradients;
+mod images;
+mod intervals;
 mod rows;
 mod support;
 mod update;
