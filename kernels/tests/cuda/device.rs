@@ -6,7 +6,9 @@
 use crate::emulator::{Emulator, Order};
 use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge, UpdateOperands};
 use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Scalar, Sources, Work};
-use preheat_kernels::ops::{Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, MatMul, Ops, Start};
+use preheat_kernels::ops::{
+    Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, LinearBoundOps, MatMul, Ops, Start,
+};
 use preheat_kernels::update::UpdateExpr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -95,6 +97,7 @@ impl Call<'_> {
 
 impl ColumnOps<f32> for Device {}
 impl IntervalOps<f32> for Device {}
+impl LinearBoundOps<f32> for Device {}
 impl ImageOps<f32> for Device {}
 
 impl Ops<f32> for Device {

@@ -1,0 +1,6 @@
+//! Linear bounds.
+
+use super::Cpu;
+use crate::ops::LinearBoundOps;
+
+impl LinearBoundOps<f32> for Cpu {}
