@@ -12,11 +12,12 @@ pub(crate) const LEAST_RADIUS: f64 = 1e-30;
 
 /// e_j − e_y by row (i, j), y the target of i.
 pub(crate) fn contrasts<T: Real>(classes: usize, targets: &[u32], out: &mut [T]) {
-    for (at, out) in out.iter_mut().enumerate() {
-        let (row, v) = (at / classes, at % classes);
-        let (j, y) = (row % classes, targets[row / classes] as usize);
-        let of = |class: usize| if v == class { T::ONE } else { T::ZERO };
-        *out = of(j) - of(y);
+    out.fill(T::ZERO);
+    for (rows, &y) in out.chunks_exact_mut(classes * classes).zip(targets) {
+        for (j, row) in rows.chunks_exact_mut(classes).enumerate() {
+            row[j] = T::ONE;
+            row[y as usize] = row[y as usize] - T::ONE;
+        }
     }
 }
 
