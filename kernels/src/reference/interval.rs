@@ -77,7 +77,7 @@ pub(crate) fn penalty<T: Real>(p: &IntervalPenalty, c: &[T], r: &[T], first: T, 
 }
 
 /// Nothing is divided by less.
-const LEAST_WIDTH: f64 = 1e-30;
+pub(crate) const LEAST_WIDTH: f64 = 1e-30;
 
 /// [tightness] ReLU(τ − first/width)/τ + [balance] (ReLU(τ − balance of means) + ReLU(τ − balance of variances))/τ.
 pub(crate) fn penalty_of<T: Real>(p: &IntervalPenalty, count: usize, first: T, sums: &[T]) -> T {
@@ -133,8 +133,7 @@ pub(crate) fn penalty_slopes<T: Real>(
     let (tau, count, two) = (T::from_f64(p.tau), T::from_f64(count as f64), T::from_f64(2.0));
     let scale = dpenalty / tau;
     let mean = sums[1] / count;
-    let mut slopes =
-        PenaltySlopes { radius: T::ZERO, centre: T::ZERO, mean, above: [T::ZERO; 2], below: [T::ZERO; 2] };
+    let mut slopes = PenaltySlopes { radius: T::ZERO, centre: T::ZERO, mean, above: [T::ZERO; 2], below: [T::ZERO; 2] };
     if p.tightness {
         let width = sums[0] / count;
         if width > T::from_f64(LEAST_WIDTH) && first / width < tau {

@@ -30,8 +30,14 @@ mod update;
 
 #[path = "../conformance/attention.rs"]
 mod attention;
+#[path = "../conformance/columns.rs"]
+mod columns;
 #[path = "../conformance/elementwise.rs"]
 mod elementwise;
+#[path = "../conformance/images.rs"]
+mod images;
+#[path = "../conformance/intervals.rs"]
+mod intervals;
 #[path = "../conformance/rows.rs"]
 mod rows;
 #[expect(unreachable_pub, reason = "it is also a crate")]
