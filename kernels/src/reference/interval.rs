@@ -3,6 +3,7 @@
 use super::reduce::lanes;
 use crate::ops::IntervalPenalty;
 use crate::real::Real;
+use std::cmp::Ordering;
 
 /// Sums of an [`IntervalPenalty`].
 pub const INTERVAL_SUMS: usize = 8;
@@ -104,13 +105,13 @@ fn positive<T: Real>(x: T) -> T {
 /// The penalty's slopes, times `scale`.
 pub(crate) struct PenaltySlopes<T> {
     /// With respect to every radius.
-    radius: T,
+    pub(crate) radius: T,
     /// With respect to every centre, through their mean.
-    centre: T,
-    mean: T,
+    pub(crate) centre: T,
+    pub(crate) mean: T,
     /// With respect to the centres above 0: a constant, and what stands before c − mean.
-    above: [T; 2],
-    below: [T; 2],
+    pub(crate) above: [T; 2],
+    pub(crate) below: [T; 2],
 }
 
 /// dq/da and dq/db of q = min(a,b)/max(a,b), times −`scale`; 0 where q is not below `tau`.
@@ -229,7 +230,9 @@ pub(crate) fn margins_backward<T: Real>(classes: usize, dm: &[T], targets: &[u32
 /// 1 for a row in which another class is above the target, or not comparable with it; else 0.
 pub(crate) fn errors<T: Real>(classes: usize, logits: &[T], targets: &[u32], wrong: &mut [T]) {
     for ((row, &y), wrong) in logits.chunks_exact(classes).zip(targets).zip(wrong) {
-        let beaten = (0..classes).any(|j| j != y as usize && !(row[j] <= row[y as usize]));
+        let own = row[y as usize];
+        let above = |x: &T| own.partial_cmp(x).is_none_or(Ordering::is_lt);
+        let beaten = row.iter().enumerate().any(|(j, x)| j != y as usize && above(x));
         *wrong = if beaten { T::ONE } else { T::ZERO };
     }
 }

@@ -1,58 +1,57 @@
-//! Images, bit for bit.
+//! Pixels and patches.
 
-use crate::support::{Inputs, Kind, check};
 use preheat_kernels::ops::Patches;
+use proptest::prelude::*;
+
+use crate::support::{Inputs, Kind, check, for_sizes_and_kinds};
 
 #[test]
 fn pixels() {
-    let wide = [256, 16_777_215, 16_777_217, u32::MAX];
-    let bytes: Vec<u32> = (0..256).chain(wide).collect();
-    for n in [1, 2, 3, 5, 31, 33, 256, 260] {
+    for_sizes_and_kinds(|n, _, inputs| {
+        let (bytes, any) = (inputs.tokens(n, 256), inputs.tokens(n, u32::MAX as usize));
         check(&format!("{n} pixels"), |ops| {
-            let mut x = vec![9.0; n];
-            ops.pixels(&bytes[260 - n..], &mut x);
-            vec![x]
+            let mut x = vec![vec![9.0; n]; 2];
+            ops.pixels(&bytes, &mut x[0]);
+            ops.pixels(&any, &mut x[1]);
+            x
         });
-    }
+    });
 }
 
-/// Windows that overlap, touch and leave gaps; beside the image; as large as it; of 1, 3 and whole fours of channels.
-fn shapes() -> Vec<Patches> {
-    let shape = |[batch, height, width, channels]: [usize; 4], [kernel, stride, padding]: [usize; 3]| Patches {
-        batch,
-        height,
-        width,
-        channels,
-        kernel,
-        stride,
-        padding,
-    };
-    vec![
-        shape([1, 1, 1, 1], [1, 1, 0]),
-        shape([2, 7, 5, 3], [3, 1, 1]),
-        shape([3, 5, 7, 4], [3, 1, 1]),
-        shape([2, 8, 6, 1], [3, 2, 1]),
-        shape([1, 9, 11, 8], [4, 2, 1]),
-        shape([2, 7, 8, 2], [2, 3, 0]),
-        shape([1, 4, 4, 4], [1, 3, 2]),
-        shape([2, 3, 2, 5], [5, 1, 4]),
-        shape([1, 6, 6, 12], [6, 1, 0]),
-    ]
+fn check_patches(shape: Patches, kind: Kind, inputs: &mut Inputs) {
+    let (n, taps) = (shape.batch * shape.image_len(), shape.rows() * shape.patch_len());
+    let (x, dout) = (inputs.of_kind(kind, n), inputs.of_kind(kind, taps));
+    check(&format!("{shape:?} {kind:?}"), |ops| {
+        let (mut out, mut dx) = (vec![9.0; taps], vec![9.0; n]);
+        ops.patches(&shape, &x, &mut out);
+        ops.patches_backward(&shape, &dout, &mut dx);
+        vec![out, dx]
+    });
 }
 
 #[test]
 fn patches_and_their_gradient() {
-    for (i, p) in shapes().into_iter().enumerate() {
-        for (k, kind) in Kind::ALL.into_iter().enumerate() {
-            let inputs = &mut Inputs::new((i * 10 + k + 1) as u64);
-            let (images, patches) = (p.batch * p.image_len(), p.rows() * p.patch_len());
-            let (x, dout) = (inputs.of_kind(kind, images), inputs.of_kind(kind, patches));
-            check(&format!("{p:?} {kind:?}"), |ops| {
-                let (mut out, mut dx) = (vec![9.0; patches], vec![9.0; images]);
-                ops.patches(&p, &x, &mut out);
-                ops.patches_backward(&p, &dout, &mut dx);
-                vec![out, dx]
-            });
+    for channels in [1, 2, 3, 7, 8, 16, 17, 33] {
+        for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 1, 0), (2, 3, 0), (5, 2, 4), (1, 1, 2), (7, 1, 1)] {
+            let shape = Patches { batch: 2, height: 6, width: 5, channels, kernel, stride, padding };
+            for kind in Kind::ALL {
+                check_patches(shape, kind, &mut Inputs::new((channels * 10 + kernel) as u64));
+            }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_window(
+        (batch, height, width, channels) in (1_usize..4, 1_usize..9, 1_usize..9, 1_usize..20),
+        (kernel, stride, padding) in (1_usize..6, 1_usize..4, 0_usize..4),
+        seed: u64,
+        kind in 0..Kind::ALL.len(),
+    ) {
+        prop_assume!(height.min(width) + 2 * padding >= kernel);
+        let shape = Patches { batch, height, width, channels, kernel, stride, padding };
+        check_patches(shape, Kind::ALL[kind], &mut Inputs::new(seed));
     }
 }

@@ -1,7 +1,7 @@
 //! Every op on every instruction set that this machine has, against the reference, bit for bit.
 
 mod attention;
-mod columns;
+mod bounds;
 mod elementwise;
 mod gradients;
 mod images;

@@ -30,8 +30,6 @@ mod update;
 
 #[path = "../conformance/attention.rs"]
 mod attention;
-#[path = "../conformance/columns.rs"]
-mod columns;
 #[path = "../conformance/elementwise.rs"]
 mod elementwise;
 #[path = "../conformance/images.rs"]
