@@ -1,8 +1,11 @@
 //! Graphs: derived gradients against finite differences in f64, cohorts against runs alone, gradients to
 //! inputs, state, per-step randomness and several entry points.
 
+mod certified;
+
+use certified::{Layer, Streams, relu};
 use preheat_kernels::graph::{Graph, Program, Session, ShapeError, TensorId};
-use preheat_kernels::ops::{Activation, Attention};
+use preheat_kernels::ops::{Activation, Attention, IntervalPenalty, Patches};
 use preheat_kernels::reference::Reference;
 use preheat_kernels::rng::Stream;
 use preheat_kernels::update::UpdateBuilder;
@@ -23,11 +26,13 @@ struct Case {
     graph: Graph,
     tokens: Vec<(TensorId, u32)>,
     wrt: Vec<TensorId>,
+    /// The graph's own host scalars.
+    scalars: Vec<f64>,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { graph: Graph::new(), tokens: Vec::new(), wrt: Vec::new() }
+        Self { graph: Graph::new(), tokens: Vec::new(), wrt: Vec::new(), scalars: Vec::new() }
     }
     fn input(&mut self, shape: &[usize]) -> TensorId {
         let id = self.graph.input("x", shape);
@@ -44,6 +49,11 @@ impl Case {
         let (rows, width) = (self.graph.tensor(y).rows(), self.graph.tensor(y).width());
         let targets = self.tokens(rows, width as u32);
         self.graph.cross_entropy(y, targets, 0.1).unwrap().0
+    }
+
+    fn host_scalar(&mut self, value: f64) -> TensorId {
+        self.scalars.push(value);
+        self.graph.host_scalar(self.scalars.len() - 1)
     }
 
     /// Central differences against the derived gradients, for every element of every parameter and input.
@@ -64,6 +74,7 @@ impl Case {
             }
         }
         session.set_randomness(0, 11, 4);
+        session.set_scalars(0, self.scalars.iter().copied());
         let (loss_entry, both) = (program.entry("loss").unwrap(), program.entry("gradients").unwrap());
         session.run(both);
         let derived: Vec<Vec<f64>> = derived.iter().map(|g| read(&session, &program, *g, both)).collect();
@@ -307,4 +318,62 @@ fn shapes_that_do_not_fit_are_named() {
     let w = g.param("w", &[6, 3]);
     let error = g.linear(x, w, None, None).unwrap_err();
     assert_eq!(error.to_string(), "linear weight: w has shape [6, 3], needed [7, 3]");
+}
+
+/// The robust loss of two layers with batch normalisation, the first a convolution, and their penalties.
+fn robust_loss(c: &mut Case, x: Streams, shape: Patches, penalty: IntervalPenalty) -> Result<TensorId, ShapeError> {
+    let (first, lambda) = (c.graph.mean(x.radius), c.host_scalar(0.7));
+    let (g, channels, width, classes) = (&mut c.graph, 4, 6, 3);
+    let x = x.patches(g, shape)?;
+    let layer = Layer::new(g, "conv", shape.patch_len(), channels);
+    let (x, _) = layer.affine(g, x, None)?;
+    let (one, _) = g.interval_penalty(x.centre, x.radius, first, penalty)?;
+    let x = relu(g, x)?;
+    let flat = [shape.batch, shape.rows() / shape.batch * channels];
+    let x = x.reshape(g, &flat)?;
+    let layer = Layer::new(g, "full", flat[1], width);
+    let (x, _) = layer.affine(g, x, None)?;
+    let (two, _) = g.interval_penalty(x.centre, x.radius, first, penalty)?;
+    let x = relu(g, x)?;
+    let (w, b) = (g.param("head w", &[width, classes]), g.param("head bias", &[classes]));
+    let targets = c.tokens(shape.batch, classes as u32);
+    let g = &mut c.graph;
+    let margins = g.worst_margins([x.centre, x.radius], w, Some(b), targets)?;
+    let (robust, _) = g.cross_entropy(margins, targets, 0.0)?;
+    let logits = g.linear(x.clean, w, Some(b), None)?;
+    let (clean, _) = g.cross_entropy(logits, targets, 0.0)?;
+    let penalties = g.add(one, two)?;
+    let penalties = g.mul(penalties, lambda)?;
+    let losses = g.add(robust, clean)?;
+    g.add(losses, penalties)
+}
+
+/// A penalty of which every part counts.
+const PENALTY: IntervalPenalty = IntervalPenalty { width: 0, tau: 1.5, tightness: true, balance: true };
+const IMAGES: Patches = Patches { batch: 7, height: 5, width: 4, channels: 2, kernel: 3, stride: 2, padding: 1 };
+
+#[test]
+fn a_certified_network_from_pixels() {
+    for parts in [[true, true], [true, false], [false, true]] {
+        let mut c = Case::new();
+        let bytes = c.tokens(IMAGES.batch * IMAGES.image_len(), 256);
+        let eps = c.host_scalar(0.02);
+        let clean = c.graph.pixels(bytes, &[IMAGES.batch, IMAGES.image_len()]).unwrap();
+        let (centre, radius) = c.graph.input_box(clean, eps, [0.0, 1.0]).unwrap();
+        let penalty = IntervalPenalty { tightness: parts[0], balance: parts[1], ..PENALTY };
+        let loss = robust_loss(&mut c, Streams { clean, centre, radius }, IMAGES, penalty).unwrap();
+        c.check(loss);
+    }
+}
+
+#[test]
+fn a_certified_network_from_any_bounds() {
+    let mut c = Case::new();
+    let [clean, centre, width] = [(); 3].map(|()| c.input(&[IMAGES.batch, IMAGES.image_len()]));
+    let size = c.graph.activation(Activation::Abs, width);
+    let radius = c.graph.scale(0.1, size);
+    // The penalty takes the input's mean radius as given: without tightness it has no part in the loss.
+    let penalty = IntervalPenalty { tightness: false, ..PENALTY };
+    let loss = robust_loss(&mut c, Streams { clean, centre, radius }, IMAGES, penalty).unwrap();
+    c.check(loss);
 }

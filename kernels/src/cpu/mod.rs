@@ -2,10 +2,13 @@
 
 mod activation;
 mod attention;
+mod column;
 mod detect;
 mod elementwise;
 mod embedding;
 mod gemm;
+mod image;
+mod interval;
 mod loss;
 mod norm;
 mod peak;
@@ -17,7 +20,7 @@ mod update;
 
 pub use detect::{FloatEnvironmentError, SIMD_VARIABLE, Simd, SimdError, check_float_environment};
 
-use crate::ops::{Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, MatMul, Ops, Start};
+use crate::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use crate::reference::Reference;
 use crate::update::UpdateExpr;
 
@@ -42,10 +45,6 @@ impl Cpu {
         self.simd
     }
 }
-
-impl ColumnOps<f32> for Cpu {}
-impl IntervalOps<f32> for Cpu {}
-impl ImageOps<f32> for Cpu {}
 
 impl Ops<f32> for Cpu {
     fn matmul(

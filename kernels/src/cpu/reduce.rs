@@ -187,7 +187,7 @@ impl<S: Isa> ColumnTerms<S, 1> for Elements<'_> {
 }
 
 #[inline(always)]
-fn column_sum_of<S: Isa>(s: S, width: usize, x: &[f32], out: &mut [f32]) {
+pub(super) fn column_sum_of<S: Isa>(s: S, width: usize, x: &[f32], out: &mut [f32]) {
     columns(s, width, x.len() / width, &Elements { width, x }, [out]);
 }
 

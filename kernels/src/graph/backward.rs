@@ -76,7 +76,7 @@ impl Reverse<'_> {
         self.grads.get(id)
     }
     /// Where the gradient of `id` goes: a parameter's only contribution goes to the flat buffer at once.
-    fn target(&mut self, id: TensorId) -> TensorId {
+    pub(super) fn target(&mut self, id: TensorId) -> TensorId {
         match self.graph.grad_of(id) {
             Some(flat) if self.uses[id.index()] == 1 => flat,
             _ => self.graph.value_like("gradient", id),
@@ -112,7 +112,11 @@ impl Reverse<'_> {
 
     fn node(&mut self, index: usize) {
         let node = self.graph.nodes[index].clone();
-        let Some(dy) = node.outputs.first().and_then(|y| self.so_far(*y)) else { return };
+        let Some(dy) = node.outputs.first().and_then(|y| self.so_far(*y)) else {
+            let later = node.outputs.iter().any(|y| self.so_far(*y).is_some());
+            assert!(!later, "{}: the loss depends on a later output alone", node.op.name());
+            return;
+        };
         let x = node.inputs.first().copied();
         match (node.op.clone(), x) {
             (Op::Linear { bias, residual }, Some(x)) => self.linear(&node.inputs, x, bias, residual, dy),

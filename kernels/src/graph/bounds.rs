@@ -188,9 +188,15 @@ impl Reverse<'_> {
         let [x, shift, scale, offset] = [0, 1, 2, 3].map(|i| node.inputs[i]);
         self.unary(x, Op::ColumnScale, &[dy, scale]);
         self.unary(scale, Op::ColumnDot { shift: true }, &[x, dy, shift]);
-        self.unary(offset, Op::ColumnSum, &[dy]);
+        if !self.wants(offset) && !self.wants(shift) {
+            return;
+        }
+        let sum = self.target(offset);
+        self.graph.emit(Op::ColumnSum, &[dy], &[sum]);
+        if self.wants(offset) {
+            self.contribute(offset, sum);
+        }
         if self.wants(shift) {
-            let sum = self.graph.column_sum(dy);
             let minus = self.graph.scale(-1.0, sum);
             self.unary(shift, Op::Mul, &[minus, scale]);
         }

@@ -14,7 +14,8 @@ pub(crate) fn pixels<T: Real>(bytes: &[u32], x: &mut [T]) {
 fn each_tap(p: &Patches, [oy, ox]: [usize; 2], mut each: impl FnMut(usize, Option<usize>)) {
     for ky in 0..p.kernel {
         for kx in 0..p.kernel {
-            let inside = |at: usize, k: usize, size: usize| (at * p.stride + k).checked_sub(p.padding).filter(|x| *x < size);
+            let inside =
+                |at: usize, k: usize, size: usize| (at * p.stride + k).checked_sub(p.padding).filter(|x| *x < size);
             let from = inside(oy, ky, p.height).zip(inside(ox, kx, p.width));
             for c in 0..p.channels {
                 let image = from.map(|(y, x)| (y * p.width + x) * p.channels + c);

@@ -3,6 +3,7 @@
 use super::reduce::lanes;
 use crate::ops::IntervalPenalty;
 use crate::real::Real;
+use std::cmp::Ordering;
 
 /// Sums of an [`IntervalPenalty`].
 pub const INTERVAL_SUMS: usize = 8;
@@ -77,7 +78,7 @@ pub(crate) fn penalty<T: Real>(p: &IntervalPenalty, c: &[T], r: &[T], first: T, 
 }
 
 /// Nothing is divided by less.
-const LEAST_WIDTH: f64 = 1e-30;
+pub(crate) const LEAST_WIDTH: f64 = 1e-30;
 
 /// [tightness] ReLU(τ − first/width)/τ + [balance] (ReLU(τ − balance of means) + ReLU(τ − balance of variances))/τ.
 pub(crate) fn penalty_of<T: Real>(p: &IntervalPenalty, count: usize, first: T, sums: &[T]) -> T {
@@ -104,13 +105,13 @@ fn positive<T: Real>(x: T) -> T {
 /// The penalty's slopes, times `scale`.
 pub(crate) struct PenaltySlopes<T> {
     /// With respect to every radius.
-    radius: T,
+    pub(crate) radius: T,
     /// With respect to every centre, through their mean.
-    centre: T,
-    mean: T,
+    pub(crate) centre: T,
+    pub(crate) mean: T,
     /// With respect to the centres above 0: a constant, and what stands before c − mean.
-    above: [T; 2],
-    below: [T; 2],
+    pub(crate) above: [T; 2],
+    pub(crate) below: [T; 2],
 }
 
 /// dq/da and dq/db of q = min(a,b)/max(a,b), times −`scale`; 0 where q is not below `tau`.
@@ -133,8 +134,7 @@ pub(crate) fn penalty_slopes<T: Real>(
     let (tau, count, two) = (T::from_f64(p.tau), T::from_f64(count as f64), T::from_f64(2.0));
     let scale = dpenalty / tau;
     let mean = sums[1] / count;
-    let mut slopes =
-        PenaltySlopes { radius: T::ZERO, centre: T::ZERO, mean, above: [T::ZERO; 2], below: [T::ZERO; 2] };
+    let mut slopes = PenaltySlopes { radius: T::ZERO, centre: T::ZERO, mean, above: [T::ZERO; 2], below: [T::ZERO; 2] };
     if p.tightness {
         let width = sums[0] / count;
         if width > T::from_f64(LEAST_WIDTH) && first / width < tau {
@@ -230,7 +230,9 @@ pub(crate) fn margins_backward<T: Real>(classes: usize, dm: &[T], targets: &[u32
 /// 1 for a row in which another class is above the target, or not comparable with it; else 0.
 pub(crate) fn errors<T: Real>(classes: usize, logits: &[T], targets: &[u32], wrong: &mut [T]) {
     for ((row, &y), wrong) in logits.chunks_exact(classes).zip(targets).zip(wrong) {
-        let beaten = (0..classes).any(|j| j != y as usize && !(row[j] <= row[y as usize]));
+        let own = row[y as usize];
+        let above = |x: &T| own.partial_cmp(x).is_none_or(Ordering::is_lt);
+        let beaten = row.iter().enumerate().any(|(j, x)| j != y as usize && above(x));
         *wrong = if beaten { T::ONE } else { T::ZERO };
     }
 }

@@ -6,17 +6,17 @@ use preheat_kernels::reference::Reference;
 
 use crate::support::Inputs;
 
-fn ordinary(inputs: &mut Inputs, n: usize) -> Vec<f64> {
+pub(crate) fn ordinary(inputs: &mut Inputs, n: usize) -> Vec<f64> {
     inputs.ordinary(n).into_iter().map(f64::from).collect()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Compares `gradient` with the differences of `f` at `x`, relative to the largest derivative.
 #[track_caller]
-fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
+pub(crate) fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(x.len(), gradient.len());
     let largest = gradient.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
     assert!(largest > 0.0, "{what}: all zero");

@@ -16,7 +16,7 @@ fn shapes() -> Vec<(usize, usize)> {
     wide.chain(tall).collect()
 }
 
-fn for_shapes_and_kinds(mut f: impl FnMut(usize, usize, Kind, &mut Inputs)) {
+pub(crate) fn for_shapes_and_kinds(mut f: impl FnMut(usize, usize, Kind, &mut Inputs)) {
     for (i, (rows, width)) in shapes().into_iter().enumerate() {
         for (k, kind) in Kind::ALL.into_iter().enumerate() {
             f(rows, width, kind, &mut Inputs::new((i * 10 + k + 1) as u64));
