@@ -305,4 +305,14 @@ mod tests {
         assert!(found.iter().any(|line| line.starts_with("step 2, run 1: loss")), "{found:?}");
         assert!(!found.iter().any(|line| line.contains("run 0")), "{found:?}");
     }
+
+    #[test]
+    fn a_bit_of_a_scalar_that_the_graph_reads_is_found() {
+        let found = certified_cases()[1].differences(&Other(Cpu::new(Simd::Scalar))).unwrap();
+        for what in ["radius", "penalty", "loss", "grad norm", "parameters"] {
+            let differs = format!("step 1, run 1: {what}[");
+            assert!(found.iter().any(|line| line.starts_with(&differs)), "{what}: {found:?}");
+        }
+        assert!(!found.iter().any(|line| line.contains("run 0")), "{found:?}");
+    }
 }

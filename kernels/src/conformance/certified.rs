@@ -76,7 +76,7 @@ impl Certified {
         let (bytes, targets) = (g.tokens("bytes", n * self.images.image_len()), g.tokens("targets", n));
         let (eps, share) = (g.host_scalar(0), g.host_scalar(1));
         let clean = g.pixels(bytes, &[n, self.images.image_len()]).expect(FIT);
-        let (centre, radius) = g.input_box(clean, eps, [0.1, 0.9]).expect(FIT);
+        let (centre, radius) = g.input_box(clean, eps, [0.0, 1.0]).expect(FIT);
         let first = g.mean(radius);
         let values = vec![clean, centre, radius, first];
         let mut b = Building { g, first, values, states: Vec::new(), penalties: Vec::new() };
