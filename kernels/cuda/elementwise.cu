@@ -188,3 +188,20 @@ extern "C" __global__ void __launch_bounds__(256) gelu_erf_backward(Pointwise k)
     }
     put(of(k.out, run), i, k.count, out);
 }
+
+extern "C" __global__ void __launch_bounds__(256) abs_forward(Pointwise k) {
+    u32 run, i;
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = magnitude(a.at[e]);
+    put(of(k.out, run), i, k.count, out);
+}
+
+// out = b with the sign of a, 0 where a is 0 or NaN
+extern "C" __global__ void __launch_bounds__(256) abs_backward(Pointwise k) {
+    u32 run, i;
+    if (!has_elements(k.active, k.count, run, i)) return;
+    Four a = four(of(k.a, run), i, k.count), b = four(of(k.b, run), i, k.count), out;
+    for (u32 e = 0; e < 4; e++) out.at[e] = a.at[e] > 0.0f ? b.at[e] : a.at[e] < 0.0f ? -b.at[e] : 0.0f;
+    put(of(k.out, run), i, k.count, out);
+}

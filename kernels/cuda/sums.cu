@@ -53,6 +53,49 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_dparams(NormDparams
     }
 }
 
+// mean, then the mean square of what is left: the warp that folded a column's mean tells it to all who sum the column.
+extern "C" __global__ void __launch_bounds__(256) column_moments(Moments k) {
+    SHARED(partial);
+    u32 run = blockIdx.z, lane = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
+    if (!k.active[run]) return;
+    u32 j = blockIdx.x * COLUMNS + column, rows = j < k.width ? k.rows : 0;
+    const float* x = of(k.x, run) + j;
+    float count = __uint2float_rn(k.rows), sum = 0.0f, squares = 0.0f, *means = partial + 2 * LANES * PITCH;
+    for (u32 i = lane; i < rows; i += LANES) sum = add(sum, x[(u64)i * k.width]);
+    float mean = quotient(fold_column(partial, lane, column, sum), count);
+    if (threadIdx.x % LANES == 0) means[threadIdx.x / LANES] = mean;
+    __syncthreads();
+    float centre = means[column];
+    for (u32 i = lane; i < rows; i += LANES) {
+        float off = sub(x[(u64)i * k.width], centre);
+        squares = fused(off, off, squares);
+    }
+    float var = quotient(fold_column(partial + LANES * PITCH, lane, column, squares), count);
+    if (writes(k.width, j)) {
+        of(k.mean, run)[j] = mean;
+        of(k.var, run)[j] = var;
+    }
+}
+
+// out = the sum of (x - shift) dy, or of x dy
+extern "C" __global__ void __launch_bounds__(256) column_dot(ColumnDot k) {
+    SHARED(partial);
+    u32 run = blockIdx.z, lane = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
+    if (!k.active[run]) return;
+    u32 j = blockIdx.x * COLUMNS + column;
+    const float *x = of(k.x, run) + j, *dy = of(k.dy, run) + j;
+    float sum = 0.0f;
+    if (j < k.width) {
+        float shift = k.shift.at ? of(k.shift, run)[j] : 0.0f;
+        for (u32 i = lane; i < k.rows; i += LANES) {
+            float v = x[(u64)i * k.width];
+            sum = fused(k.shift.at ? sub(v, shift) : v, dy[(u64)i * k.width], sum);
+        }
+    }
+    float total = fold_column(partial, lane, column, sum);
+    if (writes(k.width, j)) of(k.out, run)[j] = total;
+}
+
 // out[b] = the sum of squares of block b of 4,096 elements: a warp a block
 extern "C" __global__ void __launch_bounds__(128) block_squares(Sum k) {
     u32 run, block, lane;

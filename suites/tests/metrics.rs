@@ -7,7 +7,9 @@ use preheat_suites::plan::{Plan, PlanOptions};
 use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::registry::{Invalid, Scalar, build};
 use preheat_suites::run::{Run, Start};
+use preheat_suites::models::MODELS;
 use preheat_suites::tasks::{Corpus, TASKS};
+use preheat_suites::train::metrics::Named;
 use preheat_suites::train::{Trainer, metrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +30,13 @@ fn measure(run: &Run) -> Measured {
         trainer.advance();
     }
     trainer.finish()
+}
+
+fn named(run: &Run) -> Named {
+    Named {
+        sets: build("task", TASKS, &run.recipe.task).unwrap().set_names(),
+        measures: build("model", MODELS, &run.recipe.model).unwrap().measures(),
+    }
 }
 
 /// The first run of each experiment of every smoke tier, probed.
@@ -52,11 +61,11 @@ fn runs() -> Vec<Run> {
 fn names_are_what_runs_measure() {
     let (mut listed, mut measured) = (BTreeSet::new(), BTreeSet::new());
     for run in runs() {
-        let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
-        let names = metrics::names(&run.recipe.train, sets);
+        let named = named(&run);
+        let names = metrics::names(&run.recipe.train, named);
         let measured_here = measure(&run);
         if run.recipe.train.int("steps") > 0 {
-            let curves: BTreeSet<String> = metrics::curves(&run.recipe.train, sets).into_iter().collect();
+            let curves: BTreeSet<String> = metrics::curves(&run.recipe.train, named).into_iter().collect();
             assert_eq!(measured_here.curves.keys().cloned().collect::<BTreeSet<_>>(), curves);
         }
         for (name, value) in measured_here.metrics {
@@ -103,9 +112,9 @@ fn counted_gradients_have_names_too() {
     let measured = measure(&run);
     let patterns = |names: Vec<String>| names.iter().map(|n| metrics::pattern(n)).collect::<BTreeSet<_>>();
     let curves = patterns(measured.curves.keys().cloned().collect());
-    let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
-    assert_eq!(curves, metrics::curves(&run.recipe.train, sets).into_iter().collect());
-    let names = metrics::names(&run.recipe.train, sets);
+    let named = named(&run);
+    assert_eq!(curves, metrics::curves(&run.recipe.train, named).into_iter().collect());
+    let names = metrics::names(&run.recipe.train, named);
     assert!(measured.metrics.keys().all(|name| names.contains(&metrics::pattern(name))));
     let steps = run.recipe.train.int("steps");
     for t in 1..=steps.min(10) {
@@ -123,8 +132,8 @@ fn losses_by_tokens_and_sizes_have_names_too() {
     run.recipe.train.0.insert("probe".into(), Scalar::Text("isoflop".into()));
     run.recipe.train.0.insert("eval_every".into(), Scalar::Int(0));
     let measured = measure(&run);
-    let sets = build("task", TASKS, &run.recipe.task).unwrap().set_names();
-    let names = metrics::names(&run.recipe.train, sets);
+    let named = named(&run);
+    let names = metrics::names(&run.recipe.train, named);
     assert!(measured.metrics.keys().all(|name| names.contains(&metrics::pattern(name))));
     let (steps, batch) = (run.recipe.train.int("steps") as u64, run.recipe.train.int("batch") as u64);
     let seq = run.recipe.task.params.int("seq") as u64;
@@ -135,7 +144,7 @@ fn losses_by_tokens_and_sizes_have_names_too() {
     assert_eq!(losses, curve, "every evaluation is one of them");
     assert_eq!(losses.last_key_value().unwrap(), (&(steps * batch * seq), &measured.metrics["val_loss"]));
     assert_eq!(
-        metrics::first_point(&run.recipe.train, sets, "val_loss", false),
+        metrics::first_point(&run.recipe.train, named, "val_loss", false),
         Some(measured.curves["val_loss"][0].step)
     );
     let (all, body) = (measured.metrics["size.standard"], measured.metrics["size.kaplan"]);

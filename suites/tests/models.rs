@@ -34,7 +34,7 @@ fn model(name: &str, given: &[(&str, Scalar)]) -> Box<dyn Model> {
     (entry.build)(&params).unwrap()
 }
 
-const SHAPE: Shape = Shape { batch: 2, seq: 5, vocab: 7, label_smoothing: 0.1 };
+const SHAPE: Shape = Shape { batch: 2, seq: 5, vocab: 7, targets: 5, label_smoothing: 0.1 };
 
 fn network(given: &[(&str, Scalar)]) -> Network {
     match model("transformer", given).build(&SHAPE).unwrap() {
@@ -173,7 +173,7 @@ fn bits<K: Ops<f32>>(c: &Compiled, program: Program, ops: K, first: u64) -> Vec<
 #[test]
 fn micro_batches_have_the_bits_of_the_whole_alone_and_in_a_cohort() {
     // Micro-batches of 64 and 32 rows, whose column sums go on, and of 16 and 8, whose do not; 3 does not divide.
-    let shape = Shape { batch: 16, seq: 8, vocab: 7, label_smoothing: 0.1 };
+    let shape = Shape { batch: 16, seq: 8, vocab: 7, targets: 8, label_smoothing: 0.1 };
     for given in variants() {
         let compiled = |runs: usize| match model("transformer", &given).build(&shape) {
             Ok(Built::Network(network)) => Compiled::new(*network, sgd(), Some(0.5), runs),

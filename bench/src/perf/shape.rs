@@ -130,7 +130,7 @@ impl StepShape {
         if flop > MAX_FLOP {
             return Err(usage(&format!("{self}: a step takes {flop:.2e} FLOP; allowed: at most {MAX_FLOP:.0e}")));
         }
-        let shape = Shape { batch, seq, vocab, label_smoothing: 0.0 };
+        let shape = Shape { batch, seq, vocab, targets: seq, label_smoothing: 0.0 };
         let built = model.build(&shape).map_err(|e| usage(&e))?;
         let Built::Network(network) = built else { return Err(usage(&"this model does not train")) };
         let update = build("optimizer", OPTIMIZERS, &recipe.optimizer).map_err(|e| usage(&e))?.update();

@@ -193,6 +193,54 @@ structures! {
         a: Batched, b: Batched, c: Batched, residual: Operand, bias: Operand, active: DeviceAddress,
         m: u32, n: u32, k: u32, lda: u32, ldb: u32, ldc: u32, k_range: u32, up_to_row: u32, start: u32, inner: u32,
     }
+    /// Pointwise ops with numbers of the columns.
+    ByColumn {
+        x: Operand, shift: Operand, scale: Operand, offset: Operand, y: Operand, active: DeviceAddress,
+        count: u32, width: u32,
+    }
+    /// Mean and variance of columns.
+    Moments { x: Operand, mean: Operand, var: Operand, active: DeviceAddress, rows: u32, width: u32 }
+    /// Products summed by columns.
+    ColumnDot {
+        x: Operand, shift: Operand, dy: Operand, out: Operand, active: DeviceAddress, rows: u32, width: u32,
+    }
+    /// Windows of a convolution: `down` × `across` of them an image.
+    Windows {
+        from: Operand, to: Operand, active: DeviceAddress, count: u32, height: u32, width: u32, channels: u32,
+        kernel: u32, stride: u32, padding: u32, down: u32, across: u32, unused: u32,
+    }
+    /// The box around an input.
+    InputBox {
+        x: Operand, eps: Operand, c: Operand, r: Operand, active: DeviceAddress,
+        count: u32, low: f32, high: f32, unused: u32,
+    }
+    /// Centres and radii, those of the outputs' gradients on the way back.
+    Intervals {
+        c: Operand, r: Operand, dc: Operand, dr: Operand, c_out: Operand, r_out: Operand, active: DeviceAddress,
+        count: u32, unused: u32,
+    }
+    /// Row sums of the penalty; `sums` are those of all rows that are known.
+    PenaltyRows {
+        c: Operand, r: Operand, sums: Operand, out: Operand, active: DeviceAddress, rows: u32, width: u32,
+    }
+    /// The penalty of `count` intervals from its sums, and its slopes.
+    Penalty {
+        sums: Operand, first: Operand, dpenalty: Operand, out: Operand, active: DeviceAddress,
+        count: u32, tau: f32, tightness: u32, balance: u32,
+    }
+    /// The penalty's gradient.
+    PenaltyBackward {
+        c: Operand, r: Operand, slopes: Operand, dc: Operand, dr: Operand, active: DeviceAddress,
+        count: u32, unused: u32,
+    }
+    /// Distances of a row's numbers from each other.
+    Pairs { w: Operand, distances: Operand, out: Operand, active: DeviceAddress, count: u32, classes: u32 }
+    /// Margins. On the way back `m` is read, and `z` and `distances` are written.
+    Margins {
+        z: Operand, distances: Operand, targets: Operand, m: Operand, active: DeviceAddress, rows: u32, classes: u32,
+    }
+    /// Wrong rows.
+    Errors { logits: Operand, targets: Operand, wrong: Operand, active: DeviceAddress, rows: u32, classes: u32 }
     /// Update expressions. The norm is read where the gradient is clipped.
     Update {
         param: Operand, grad: Operand, norm: Operand, states: States, scalars: Scalars, active: DeviceAddress,

@@ -91,7 +91,7 @@ impl Control {
     pub(super) fn set_scalars(&mut self, r: usize, scalars: impl IntoIterator<Item = f32>) {
         assert!(r < self.runs, "run {r} of {}", self.runs);
         let base = self.scalar_base() + r * self.scalars;
-        // What no update reads has no place.
+        // What nothing reads has no place.
         for (i, x) in scalars.into_iter().take(self.scalars).enumerate() {
             self.set(base + i, x.to_bits());
         }

@@ -1,5 +1,7 @@
 //! A program's entries as lists of work, made once: whatever changes from step to step lies in device memory.
 
+mod bounds;
+
 use super::launch::{self, Begin, Cohort, EntropyGradient, Randomness, UpdateOperands, block_count};
 use super::{DeviceAddress, Launch, Operand, Scalar, Work, gemm};
 use crate::graph::{Op, Program, ScalarSource, Slot, Step};
@@ -26,7 +28,7 @@ pub(super) fn scratch_len(program: &Program) -> usize {
         Op::AttentionBackward(shape) => shape.probs_len(),
         Op::GradNorm => block_count(program.flat_len),
         Op::SumSquares => block_count(step.inputs[0].len),
-        _ => 0,
+        _ => bounds::scratch_len(step),
     };
     program.entries.iter().flat_map(|e| &e.steps).map(of_step).max().unwrap_or(0)
 }
@@ -39,14 +41,14 @@ fn host_scalars(source: &ScalarSource) -> usize {
     }
 }
 
-/// Host scalars that the program's updates read, at most.
+/// Host scalars that the graph reads, and those that the program's updates read, at most.
 pub(super) fn scalar_count(program: &Program) -> usize {
     let of_step = |step: &Step| match &step.op {
         Op::Update { expr, .. } => expr.scalars.len(),
         Op::Map { scalars, .. } => scalars.iter().map(host_scalars).max().unwrap_or(0),
         _ => 0,
     };
-    program.entries.iter().flat_map(|e| &e.steps).map(of_step).max().unwrap_or(0)
+    program.own_scalars + program.entries.iter().flat_map(|e| &e.steps).map(of_step).max().unwrap_or(0)
 }
 
 impl Layout<'_> {
@@ -144,13 +146,13 @@ impl Layout<'_> {
             }
             Op::Map { .. } => vec![self.map(step)],
             Op::Update { .. } => vec![self.update(step)],
-            op => unimplemented!("{} has no kernel yet", op.name()),
+            _ => self.bounds(step),
         }
     }
 
-    /// Host scalar `i` of each run.
+    /// The optimizer's host scalar `i` of each run. The graph's own stand before them.
     fn host_scalar(&self, i: usize) -> Scalar {
-        Scalar::at(self.scalars.offset(i))
+        Scalar::at(self.scalars.offset(self.program.own_scalars + i))
     }
 
     /// An optimizer's step on the flat parameters.

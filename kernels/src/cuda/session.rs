@@ -105,7 +105,7 @@ impl<E: Exec> CudaSession<E> {
         &mut self.exec
     }
 
-    /// The optimizer's host scalars of the next update of run `r`.
+    /// The host scalars of the next step of run `r`: the graph's own, then the optimizer's.
     pub fn set_scalars(&mut self, r: usize, scalars: impl IntoIterator<Item = f32>) {
         self.control.set_scalars(r, scalars);
     }
@@ -329,7 +329,10 @@ impl<E: Exec> CudaSession<E> {
     fn check_tokens(&self, step: &Step) {
         let (tokens, rows) = match &step.op {
             Op::Embedding { .. } => (step.inputs[0], step.inputs[1].len / step.inputs[1].width),
-            Op::CrossEntropy { .. } | Op::CrossEntropyBackward { .. } => (step.inputs[1], step.inputs[0].width),
+            Op::CrossEntropy { .. } | Op::CrossEntropyBackward { .. } | Op::MarginsBackward | Op::Errors => {
+                (step.inputs[1], step.inputs[0].width)
+            }
+            Op::Margins => (step.inputs[2], step.inputs[0].width),
             _ => return,
         };
         for r in (0..self.program.runs).filter(|r| self.control.is_active(*r)) {

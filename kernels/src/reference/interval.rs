@@ -78,7 +78,7 @@ pub(crate) fn penalty<T: Real>(p: &IntervalPenalty, c: &[T], r: &[T], first: T, 
 }
 
 /// Nothing is divided by less.
-const LEAST_WIDTH: f64 = 1e-30;
+pub(crate) const LEAST_WIDTH: f64 = 1e-30;
 
 /// [tightness] ReLU(τ − first/width)/τ + [balance] (ReLU(τ − balance of means) + ReLU(τ − balance of variances))/τ.
 pub(crate) fn penalty_of<T: Real>(p: &IntervalPenalty, count: usize, first: T, sums: &[T]) -> T {

@@ -3,10 +3,12 @@
 //! The run lies second in a cohort of two. The first is not active, and its outputs must stay as they were. Operands
 //! end where memory ends.
 
+mod bounds;
+
 use crate::emulator::{Emulator, Order};
 use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge, UpdateOperands};
 use preheat_kernels::cuda::{DeviceAddress, Exec, Launch, Operand, Scalar, Sources, Work};
-use preheat_kernels::ops::{Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, MatMul, Ops, Start};
+use preheat_kernels::ops::{Activation, Attention, CrossEntropy, MatMul, Ops, Start};
 use preheat_kernels::update::UpdateExpr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -92,10 +94,6 @@ impl Call<'_> {
         }
     }
 }
-
-impl ColumnOps<f32> for Device {}
-impl IntervalOps<f32> for Device {}
-impl ImageOps<f32> for Device {}
 
 impl Ops<f32> for Device {
     fn matmul(

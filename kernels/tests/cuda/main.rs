@@ -32,6 +32,10 @@ mod update;
 mod attention;
 #[path = "../conformance/elementwise.rs"]
 mod elementwise;
+#[path = "../conformance/images.rs"]
+mod images;
+#[path = "../conformance/intervals.rs"]
+mod intervals;
 #[path = "../conformance/rows.rs"]
 mod rows;
 #[expect(unreachable_pub, reason = "it is also a crate")]

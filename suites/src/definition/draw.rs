@@ -13,7 +13,7 @@ pub(crate) fn drawing<'s>(wire: &ExperimentWire, setups: impl Iterator<Item = &'
     let Some(draw) = &wire.draw else { return Ok(None) };
     let mut known: Vec<String> = Vec::new();
     for point in setups.flat_map(|s| &s.arms).flat_map(|arm: &Arm| &arm.points) {
-        for curve in metrics::curves(&point.recipe.train, point.sets) {
+        for curve in metrics::curves(&point.recipe.train, point.named) {
             if !known.contains(&curve) {
                 known.push(curve);
             }

@@ -203,8 +203,8 @@ fn point<'s>(
         let value = value_mut(&mut recipe, &path).map_or_else(|| written.value.clone(), |value| value.clone());
         axes.insert(path, value);
     }
-    let sets = registry.set_names(&recipe);
-    Ok(GridPoint { axes, recipe, sets, budget })
+    let named = registry.named(&recipe);
+    Ok(GridPoint { axes, recipe, named, budget })
 }
 
 /// Sets the parameter at a dotted path.

@@ -9,7 +9,7 @@ use crate::claims::{At, Claim, EVERY_ARM, Fit, Kind, Optimum, Select, Tier};
 use crate::fits::accounting::Convention;
 use crate::readings::Reading;
 use crate::registry::Params;
-use crate::train::metrics;
+use crate::train::metrics::{self, Named};
 
 type Result<T> = std::result::Result<T, DefinitionError>;
 
@@ -122,21 +122,21 @@ pub(super) fn metric(name: &str, arm: &Arm, experiment: &str, tier: Tier, place:
 pub(super) fn reading_from(name: &str, arm: &Arm) -> Option<(Reading, f64)> {
     let reading = Reading::parse(name)?;
     let mut from = 0.0f64;
-    for GridPoint { recipe, sets, .. } in &arm.points {
-        let first = metrics::first_point(&recipe.train, sets, &reading.curve, arm.start.is_some())?;
+    for GridPoint { recipe, named, .. } in &arm.points {
+        let first = metrics::first_point(&recipe.train, *named, &reading.curve, arm.start.is_some())?;
         from = from.max(first as f64 * 100.0 / recipe.train.size("steps") as f64);
     }
     Some((reading, from))
 }
 
 fn known(name: &str, what: What, arm: &Arm, experiment: &str, tier: Tier, place: &Place) -> Result<()> {
-    let list: fn(&Params, &[&str]) -> Vec<String> = match what {
+    let list: fn(&Params, Named) -> Vec<String> = match what {
         What::Curve => metrics::curves,
         What::Metric | What::Final | What::Flag => metrics::names,
     };
     let mut names: Vec<String> = Vec::new();
     // Points of one recipe but for the seed or a rate have the same names.
-    for found in arm.points.iter().flat_map(|p| list(&p.recipe.train, p.sets)) {
+    for found in arm.points.iter().flat_map(|p| list(&p.recipe.train, p.named)) {
         let counts = !matches!(what, What::Flag) || metrics::is_flag(&found);
         if counts && !names.contains(&found) {
             names.push(found);

@@ -19,7 +19,7 @@ pub(crate) fn columns<'s>(wire: &ExperimentWire, setups: impl Iterator<Item = &'
     let mut known: Vec<String> = Vec::new();
     let arms: Vec<&Arm> = setups.flat_map(|s| &s.arms).collect();
     for point in arms.iter().flat_map(|a| &a.points) {
-        for name in metrics::names(&point.recipe.train, point.sets) {
+        for name in metrics::names(&point.recipe.train, point.named) {
             if !known.contains(&name) {
                 known.push(name);
             }

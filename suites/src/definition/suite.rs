@@ -6,6 +6,7 @@ use crate::claims::ranking::Ranking;
 use crate::claims::{Claim, FitLine, Tier};
 use crate::registry::{Params, Scalar};
 use crate::run::Recipe;
+use crate::train::metrics::Named;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -122,8 +123,8 @@ pub struct GridPoint {
     pub axes: BTreeMap<String, Scalar>,
     /// The recipe. Where a value is taken from earlier runs it stands at the first candidate.
     pub recipe: Recipe,
-    /// The names of its task's validation sets beside the task's own.
-    pub sets: &'static [&'static str],
+    /// The names of what its task and its model measure beside what all do.
+    pub named: Named,
     /// Its lengths in tokens, where the definition states them: steps follow a batch that is taken.
     pub budget: Option<Budget>,
 }

@@ -11,6 +11,7 @@ use crate::registry::{Entry, ParamDef, build};
 use crate::run::Recipe;
 use crate::schedules::{SCHEDULES, Schedule};
 use crate::tasks::{TASKS, TaskBuilder};
+use crate::train::metrics::Named;
 use std::borrow::Cow;
 
 /// Everything that a suite can name. Tests bring smaller tables.
@@ -34,9 +35,12 @@ impl Registry {
         Self { models: MODELS, tasks: TASKS, optimizers: OPTIMIZERS, schedules: SCHEDULES, train: crate::train::PARAMS }
     }
 
-    /// The names of the validation sets that a recipe's task has beside its own.
-    pub(crate) fn set_names(&self, recipe: &Recipe) -> &'static [&'static str] {
-        build("task", self.tasks, &recipe.task).map_or(&[], |task| task.set_names())
+    /// The names of what a recipe's task and model measure beside what all do.
+    pub(crate) fn named(&self, recipe: &Recipe) -> Named {
+        Named {
+            sets: build("task", self.tasks, &recipe.task).map_or(&[], |task| task.set_names()),
+            measures: build("model", self.models, &recipe.model).map_or(&[], |model| model.measures()),
+        }
     }
 
     /// Checks names, types and ranges of what is written, also where a patch or a grid overrides it later.

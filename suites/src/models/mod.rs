@@ -1,12 +1,14 @@
 //! Models. One file each: a graph written once, its parameters' initial values, its size.
 
 mod adaptive_rate;
+mod certified;
 mod layer_norm;
 mod transformer;
 
 use crate::fits::accounting::Shape as Counted;
 use crate::registry::Entry;
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
+use std::collections::BTreeMap;
 
 /// The static sizes that a model is built for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,8 +17,10 @@ pub struct Shape {
     pub batch: usize,
     /// Tokens a sequence T.
     pub seq: usize,
-    /// Vocabulary V.
+    /// Vocabulary V, or classes.
     pub vocab: usize,
+    /// Targets a sequence: T, or 1 where a sequence has a label.
+    pub targets: usize,
     /// Label smoothing of the training loss.
     pub label_smoothing: f64,
 }
@@ -34,7 +38,7 @@ pub struct Network {
     pub graph: Graph,
     /// Input tokens \[N\].
     pub inputs: TensorId,
-    /// Target tokens \[N\].
+    /// Target tokens \[N\], or labels \[B\].
     pub targets: TensorId,
     /// Training loss \[1\], nats/token.
     pub loss: TensorId,
@@ -44,8 +48,12 @@ pub struct Network {
     pub hidden: Vec<TensorId>,
     /// Per layer: the feed-forward output weight (W² of Xiong 2020).
     pub ffn_out: Vec<TensorId>,
-    /// Initial values by tensor: parameters and constant inputs.
+    /// Initial values by tensor: parameters, states and constant inputs.
     pub init: Vec<(TensorId, Init)>,
+    /// States that a training step moves.
+    pub states: Vec<TensorId>,
+    /// What an evaluation measures beside the loss, a few elements each; their means over batches go to [`Model::measure`].
+    pub measured: Vec<TensorId>,
 }
 
 /// How a tensor starts.
@@ -55,6 +63,8 @@ pub enum Init {
     Constant(f32),
     /// Independent normals with this standard deviation; the stream is the tensor's place in the list.
     Normal(f64),
+    /// Independent and uniform in \[−x, x) of this x, 24 bits each.
+    Uniform(f64),
     /// As `Normal`, but the first `zero_columns` of each row of `width` are zero.
     NormalWithZeroColumns {
         /// Standard deviation of the rest.
@@ -81,6 +91,25 @@ pub trait Model: Send + Sync {
     }
     /// What is built.
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError>;
+    /// Appends the graph's own host scalars of `step` (counted from 1), computed in f64; each is rounded to f32 once by the
+    /// caller.
+    fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {
+        let _ = (step, out);
+    }
+    /// What is measured beside the loss at each evaluation, and at the end: curves and final metrics.
+    fn measures(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// Appends the numbers of [`Self::measures`] from the means of [`Network::measured`], one after another, over a validation
+    /// set in batches of so many sequences of so many tokens.
+    fn measure(&self, sizes: [usize; 2], means: &[f64], out: &mut Vec<f64>) {
+        let _ = (sizes, means, out);
+    }
+    /// What such means say of the model at initialisation beside [`Self::measures`].
+    fn initial(&self, sizes: [usize; 2], means: &[f64]) -> BTreeMap<String, f64> {
+        let _ = (sizes, means);
+        BTreeMap::new()
+    }
 }
 
 /// What a model builds.
@@ -98,4 +127,4 @@ pub use layer_norm::NormJacobian;
 pub use transformer::Transformer;
 
 /// All models.
-pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY];
+pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY, certified::ENTRY];

@@ -165,6 +165,9 @@ impl Model for Transformer {
     }
 
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError> {
+        if shape.targets != shape.seq {
+            return Err(ShapeError("a transformer predicts a token at each position; allowed: tasks of tokens".into()));
+        }
         Builder::new(self, *shape).network().map(|n| Built::Network(Box::new(n)))
     }
 }
@@ -230,7 +233,9 @@ impl<'m> Builder<'m> {
         };
         let (loss, _) = self.graph.cross_entropy(logits, targets, shape.label_smoothing)?;
         let (eval_loss, _) = self.graph.cross_entropy(logits, targets, 0.0)?;
-        Ok(Network { graph: self.graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init: self.init })
+        let Self { graph, init, .. } = self;
+        let (states, measured) = (Vec::new(), Vec::new());
+        Ok(Network { graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init, states, measured })
     }
 
     fn positions(&mut self) -> Option<TensorId> {

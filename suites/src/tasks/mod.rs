@@ -1,5 +1,6 @@
 //! Tasks: what is predicted, where batches come from, and what is known about the best possible loss.
 
+mod images;
 mod language;
 mod text;
 mod thresholds;
@@ -12,7 +13,7 @@ use crate::registry::{Entry, Invalid};
 pub struct Validation {
     /// Input tokens \[S,T\].
     pub inputs: Vec<u32>,
-    /// Target tokens \[S,T\].
+    /// Target tokens \[S,T\], or labels \[S\].
     pub targets: Vec<u32>,
     /// Cross-entropy of the best context-free predictor on these targets, nats/token.
     pub unigram_entropy: f64,
@@ -28,13 +29,17 @@ pub struct NamedSet {
     pub set: Option<Validation>,
 }
 
-/// A next-token prediction task.
+/// A task of predicting the next token, or one label of a whole sequence.
 pub trait Task: Send + Sync {
-    /// Vocabulary V.
+    /// What a target can be: the vocabulary V, or the classes.
     fn vocab(&self) -> usize;
-    /// Tokens a sequence T.
+    /// Tokens a sequence T; bytes of an image \[H,W,C\].
     fn seq(&self) -> usize;
-    /// Fills inputs and targets \[B,T\] of the batch of `step` (counted from 0). A function of
+    /// Targets a sequence: T, or 1 where a sequence has a label.
+    fn targets(&self) -> usize {
+        self.seq()
+    }
+    /// Fills inputs \[B,T\] and targets (\[B,T\] or \[B\]) of the batch of `step` (counted from 0). A function of
     /// (`data_seed`, `step`) alone; allocates nothing.
     fn batch(&self, data_seed: u64, step: u64, inputs: &mut [u32], targets: &mut [u32]);
     /// The validation set, the same for every run of the task.
@@ -62,7 +67,7 @@ pub trait TaskBuilder: Send + Sync {
 }
 
 /// All tasks.
-pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[language::ENTRY, language::PAIR, text::ENTRY, tokens::ENTRY];
+pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[images::ENTRY, language::ENTRY, language::PAIR, text::ENTRY, tokens::ENTRY];
 
 /// Mean −ln of the add-one frequencies in `counts` over `targets`, nats/token: the best context-free predictor
 /// as far as a sample tells it.

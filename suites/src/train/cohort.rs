@@ -76,6 +76,8 @@ struct Room {
     /// Runs that a named validation set is measured for, and their losses.
     named: Vec<bool>,
     set_loss: Vec<f64>,
+    /// What a model measures beside the loss.
+    measures: Vec<f64>,
 }
 
 /// Text that is equal for runs that can form a cohort: model, `train` section, the task's sizes, and the graph with the
@@ -305,11 +307,12 @@ impl Cohort {
     /// The losses of the runs that are due, on the validation set and on those that their tasks name.
     fn measure_losses(&mut self) -> Result<(), DeviceError> {
         let Some(net) = &mut self.net else { return Ok(()) };
-        let Room { due, loss, named, set_loss, .. } = &mut self.room;
+        let Room { due, loss, named, set_loss, measures, .. } = &mut self.room;
         net.activate(due);
         net.mean_losses(own_sets(&self.members, due), loss)?;
         for (r, member) in self.members.iter_mut().enumerate().filter(|(r, _)| due[*r]) {
             member.record("val_loss", loss[r]);
+            member.record_measures(net.measured(r), measures);
         }
         for set in 0..self.members[0].sets.len() {
             let of = |r: usize| self.members[r].task.named_sets()[set].set.as_ref();
@@ -328,7 +331,8 @@ impl Cohort {
 
     /// The probe of the runs in `who`, where their recipe has one.
     fn probe(&mut self, prefix: &str, who: &[bool]) -> Result<(), DeviceError> {
-        if self.members[0].run.recipe.train.text("probe") != "signal" || !who.contains(&true) {
+        let has_layers = self.net.as_ref().is_some_and(|net| !net.compiled.hidden.is_empty());
+        if self.members[0].run.recipe.train.text("probe") != "signal" || !has_layers || !who.contains(&true) {
             return Ok(());
         }
         self.differentiate_validation(who)?;
@@ -420,8 +424,9 @@ impl Cohort {
         if self.net.is_some() {
             if self.steps() == 0 {
                 let losses = self.validation_losses()?.unwrap_or_default();
-                for (member, loss) in self.members.iter_mut().zip(losses) {
-                    member.metrics.insert("init.val_loss".into(), loss);
+                let net = self.net.as_ref().expect("there is one");
+                for (r, (member, loss)) in self.members.iter_mut().zip(losses).enumerate() {
+                    member.initial_metrics(loss, net.measured(r));
                 }
             } else {
                 self.members.iter_mut().for_each(Member::look_back);
@@ -470,7 +475,8 @@ fn built(run: &Run, task: &dyn Task) -> Result<Built, Invalid> {
     let train = &run.recipe.train;
     let model = build("model", MODELS, &run.recipe.model)?;
     let (batch, label_smoothing) = (train.size("batch"), train.real("label_smoothing"));
-    let shape = Shape { batch, seq: task.seq(), vocab: task.vocab(), label_smoothing };
+    let (seq, vocab, targets) = (task.seq(), task.vocab(), task.targets());
+    let shape = Shape { batch, seq, vocab, targets, label_smoothing };
     if !task.validation().inputs.len().is_multiple_of(shape.rows()) {
         return Err(Invalid::new("train.eval_sequences", format!("is not a multiple of batch {batch}")));
     }

@@ -19,12 +19,14 @@ pub struct Compiled {
     pub gradients: EntryId,
     /// Input tokens \[N\].
     pub inputs: TensorId,
-    /// Target tokens \[N\].
+    /// Target tokens \[N\], or labels \[B\].
     pub targets: TensorId,
     /// Training loss \[1\]: a root of `train` and `gradients`.
     pub loss: TensorId,
-    /// Evaluation loss \[1\]: the root of `evaluate`.
+    /// Evaluation loss \[1\]: a root of `evaluate`.
     pub eval_loss: TensorId,
+    /// See [`Network::measured`]: roots of `evaluate`.
+    pub measured: Vec<TensorId>,
     /// Global gradient norm \[1\]: a root of `train` and `gradients`.
     pub grad_norm: TensorId,
     /// See [`Network::hidden`].
@@ -38,20 +40,33 @@ pub struct Compiled {
 impl Compiled {
     /// Derives the reverse pass, appends the update and plans memory for `runs` runs.
     pub fn new(network: Network, update: impl Into<Update>, clip: Option<f64>, runs: usize) -> Self {
-        let Network { mut graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init } = network;
+        let Network { mut graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init, states, measured } = network;
         graph.backward(loss, &[]);
         let grad_norm = graph.grad_norm();
         let done = graph.update(grad_norm, update, clip);
         let mut kept = vec![loss, grad_norm];
         kept.extend(&hidden);
+        let trained: Vec<TensorId> = [loss, grad_norm, done].into_iter().chain(states).collect();
+        let evaluated: Vec<TensorId> = std::iter::once(eval_loss).chain(measured.iter().copied()).collect();
         let program =
-            Arc::new(graph.compile(
-                runs,
-                &[("train", &[loss, grad_norm, done]), ("evaluate", &[eval_loss]), ("gradients", &kept)],
-            ));
+            Arc::new(graph.compile(runs, &[("train", &trained), ("evaluate", &evaluated), ("gradients", &kept)]));
         let entry = |name| program.entry(name).expect("just compiled");
         let (train, evaluate, gradients) = (entry("train"), entry("evaluate"), entry("gradients"));
-        Self { program, train, evaluate, gradients, inputs, targets, loss, eval_loss, grad_norm, hidden, ffn_out, init }
+        Self {
+            program,
+            train,
+            evaluate,
+            gradients,
+            inputs,
+            targets,
+            loss,
+            eval_loss,
+            measured,
+            grad_norm,
+            hidden,
+            ffn_out,
+            init,
+        }
     }
 }
 
@@ -82,6 +97,11 @@ fn initial_values(init: &Init, len: usize, stream: Stream) -> Vec<f32> {
     match init {
         Init::Constant(x) => values.fill(*x),
         Init::Given(given) => values.copy_from_slice(given),
+        Init::Uniform(bound) => {
+            for (i, v) in values.iter_mut().enumerate() {
+                *v = (2.0 * stream.uniform(0, i as u64) - 1.0) * *bound as f32;
+            }
+        }
         Init::Normal(std) | Init::NormalWithZeroColumns { std, .. } => {
             stream.fill_normal(0, &mut values);
             for v in &mut values {

@@ -1,9 +1,9 @@
 //! One run of a cohort: what it is and what was measured of it.
 
 use super::digest::Digest;
-use super::metrics::{EVAL_CURVES, STEP_CURVES, set_curve};
+use super::metrics::{EVAL_CURVES, STEP_CURVES, is_error, set_curve};
 use super::{STALL_MARGIN, checkpoint, probe, spaced};
-use crate::models::MODELS;
+use crate::models::{MODELS, Model};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
 use crate::record::{Measured, Outcome, Point};
 use crate::registry::{Invalid, build};
@@ -15,17 +15,19 @@ use std::sync::Arc;
 
 /// What the host computes for a step.
 pub(super) struct Host {
+    model: Box<dyn Model>,
     optimizer: Box<dyn Optimizer>,
     schedule: Box<dyn Schedule>,
     steps: u64,
 }
 
 impl Host {
-    /// The learning rate of a step (counted from 1), and the optimizer's host scalars of it in `out`. The optimizer had
-    /// done `before` steps before the run's first.
+    /// The learning rate of a step (counted from 1), and the host scalars of it in `out`: the model's, then the optimizer's,
+    /// which had done `before` steps before the run's first.
     pub(super) fn scalars(&self, before: u64, step: u64, out: &mut Vec<f64>) -> f64 {
         let lr = self.schedule.lr(step, self.steps);
         out.clear();
+        self.model.write_scalars(step, out);
         self.optimizer.write_scalars(before + step, lr, out);
         lr
     }
@@ -72,10 +74,14 @@ impl Member {
     /// What the host computes for the steps of `run`.
     pub(super) fn host(run: &Run) -> Result<Host, Invalid> {
         Ok(Host {
+            model: build("model", MODELS, &run.recipe.model)?,
             optimizer: build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?,
             schedule: build("schedule", SCHEDULES, &run.recipe.schedule)?,
             steps: run.recipe.train.size("steps") as u64,
         })
+    }
+    pub(super) fn model(&self) -> &dyn Model {
+        &*self.host.model
     }
     pub(super) fn optimizer(&self) -> &dyn Optimizer {
         &*self.host.optimizer
@@ -116,6 +122,7 @@ impl Member {
         let evals = self.steps().checked_div(self.eval_every()).unwrap_or(0) as usize + 2 + self.spaced.len();
         let all = STEP_CURVES.map(|c| (c, steps)).into_iter().chain(EVAL_CURVES.map(|c| (c, evals)));
         let all = all.chain(self.sets.iter().map(|set| (set.as_str(), evals)));
+        let all = all.chain(self.model().measures().iter().map(|name| (*name, evals)));
         let counted = self.counts_gradients().then(probe::bin_curves).into_iter().flatten();
         let all = all.chain(counted.map(|c| (c, probe::COUNTED_STEPS as usize)));
         self.curves = all.map(|(name, room)| (name.to_string(), Vec::with_capacity(room))).collect();
@@ -129,7 +136,36 @@ impl Member {
         push(&mut self.curves, &self.sets[set], self.step, value);
     }
 
-    /// The learning rate of the step after `ahead` more, and the optimizer's host scalars of it in `out`.
+    /// Records what the model measures beside the loss, from the means of an evaluation. `room` is overwritten.
+    pub(super) fn record_measures(&mut self, means: &[f64], room: &mut Vec<f64>) {
+        self.measure(means, room);
+        for (name, value) in self.model().measures().iter().zip(&*room) {
+            push(&mut self.curves, name, self.step, *value);
+        }
+    }
+
+    /// The numbers of [`Model::measures`] in `out`.
+    fn measure(&self, means: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        self.model().measure(self.sizes(), means, out);
+    }
+
+    /// Sequences of a batch and tokens of a sequence.
+    fn sizes(&self) -> [usize; 2] {
+        [self.run.recipe.train.size("batch"), self.task.seq()]
+    }
+
+    /// What an evaluation says of a run without steps.
+    pub(super) fn initial_metrics(&mut self, loss: f64, means: &[f64]) {
+        let mut numbers = Vec::new();
+        self.measure(means, &mut numbers);
+        let names = self.model().measures().iter().map(ToString::to_string);
+        let more = names.zip(numbers).chain(self.model().initial(self.sizes(), means));
+        let all: Vec<(String, f64)> = std::iter::once(("val_loss".to_string(), loss)).chain(more).collect();
+        self.metrics.extend(all.into_iter().map(|(name, value)| (format!("init.{name}"), value)));
+    }
+
+    /// The learning rate of the step after `ahead` more, and the host scalars of it in `out`.
     pub(super) fn scalars(&self, ahead: u64, out: &mut Vec<f64>) -> f64 {
         self.host.scalars(self.optimizer_steps, self.step + ahead + 1, out)
     }
@@ -187,6 +223,14 @@ impl Member {
             let set = set.set.as_ref().unwrap_or(validation);
             self.metrics.insert(curve.clone(), last(curve, set.unigram_entropy));
         }
+        for name in self.model().measures() {
+            let measured = self.curves[*name].last().and_then(|p| p.value);
+            // A diverged run is right no more often than chance.
+            let chance = if diverged && is_error(name) { 1.0 - 1.0 / self.task.vocab() as f64 } else { f64::NEG_INFINITY };
+            if let Some(value) = measured.or(diverged.then_some(0.0)) {
+                self.metrics.insert(name.to_string(), value.max(chance));
+            }
+        }
         let mut put = |name: &str, value: f64| self.metrics.insert(name.to_string(), value);
         put("val_loss", val_loss);
         put("diverged", f64::from(u8::from(diverged)));
@@ -202,8 +246,7 @@ impl Member {
         }
         if !self.spaced.is_empty() {
             let (vocab, seq) = (self.task.vocab(), self.task.seq());
-            let model = build("model", MODELS, &self.run.recipe.model).expect("the run was built");
-            self.metrics.extend(spaced::sizes(&*model, vocab, seq));
+            self.metrics.extend(spaced::sizes(&*self.host.model, vocab, seq));
             let a_step = self.run.recipe.train.size("batch") * seq;
             self.metrics.extend(spaced::losses(&self.curves["val_loss"], &self.spaced, a_step as u64));
         }

@@ -5,6 +5,15 @@ use super::spaced;
 use crate::fits::accounting::Convention;
 use crate::registry::Params;
 
+/// Names that a recipe's parts add to what every run of its length has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The task's validation sets: see [`crate::tasks::TaskBuilder::set_names`].
+    pub sets: &'static [&'static str],
+    /// What the model measures beside the loss: see [`crate::models::Model::measures`].
+    pub measures: &'static [&'static str],
+}
+
 /// Curves of every step.
 pub(super) const STEP_CURVES: [&str; 3] = ["grad_norm", "lr", "train_loss"];
 /// Curves of every evaluation: two norms, then the loss.
@@ -29,6 +38,8 @@ const SIGNAL: [&str; 9] = [
     "grad_norm.ffn_out.{l}",
     "hidden_scale.{l}",
 ];
+/// Of bounds at initialisation, beside the model's measures; `{l}` is a hidden layer, counted from 1.
+const BOUNDS: [&str; 3] = ["width_growth", "width_gain.{l}", "width_gain_over_theory.{l}"];
 /// Of a model that is measured and not trained.
 const JACOBIAN: [&str; 2] = ["jacobian_norm", "jacobian_over_theory"];
 
@@ -58,6 +69,11 @@ pub fn is_flag(metric: &str) -> bool {
     FLAGS.contains(&metric)
 }
 
+/// Whether a measure is a share of errors, which a diverged run has as chance does.
+pub(super) fn is_error(measure: &str) -> bool {
+    measure.ends_with("_error")
+}
+
 /// The curve, and the final metric, of a task's named validation set.
 pub(super) fn set_curve(set: &str) -> String {
     format!("{set}_val_loss")
@@ -78,14 +94,17 @@ pub fn size_metric(counting: Convention) -> String {
     format!("size.{}", counting.name())
 }
 
-/// The metrics that runs with these `train` parameters can have on a task that names validation `sets`, per-layer ones
-/// with `{l}`. Which of them a run has depends on its model and its task's data too.
-pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
+/// The metrics that runs with these `train` parameters can have, per-layer ones with `{l}`; `named` are those of the model and the
+/// task. Which of them a run has depends on its model and its task's data too.
+pub fn names(train: &Params, named: Named) -> Vec<String> {
     let trained = train.int("steps") > 0;
     let always: &[&str] = if trained { &FINAL } else { &INITIAL };
     let mut names: Vec<String> = always.iter().map(ToString::to_string).collect();
     if trained {
-        names.extend(sets.iter().map(|set| set_curve(set)));
+        names.extend(named.sets.iter().map(|set| set_curve(set)));
+        names.extend(named.measures.iter().map(ToString::to_string));
+    } else if !named.measures.is_empty() {
+        names.extend(named.measures.iter().chain(&BOUNDS).map(|name| format!("init.{name}")));
     }
     if train.text("probe") == "signal" {
         let prefixes: &[&str] = if trained { &["init", "end"] } else { &["init"] };
@@ -106,17 +125,19 @@ pub fn names(train: &Params, sets: &[&str]) -> Vec<String> {
 }
 
 /// The curves of such runs; none where nothing is trained.
-pub fn curves(train: &Params, sets: &[&str]) -> Vec<String> {
-    let of_sets = sets.iter().map(|set| set_curve(set));
+pub fn curves(train: &Params, named: Named) -> Vec<String> {
+    let of_sets = named.sets.iter().map(|set| set_curve(set));
+    let of_model = named.measures.iter().map(ToString::to_string);
     let counted = (train.text("probe") == "gradients").then_some("gradient_bin.{l}");
-    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).chain(counted).map(String::from).chain(of_sets);
+    let curves = STEP_CURVES.into_iter().chain(EVAL_CURVES).chain(counted).map(String::from);
+    let curves = curves.chain(of_sets).chain(of_model);
     if train.int("steps") > 0 { curves.collect() } else { Vec::new() }
 }
 
 /// The step of a curve's first point; `None` where such runs have no such curve. A run that `started` from a checkpoint
 /// has its losses at step 0.
-pub fn first_point(train: &Params, sets: &[&str], curve: &str, started: bool) -> Option<u64> {
-    let known = curves(train, sets).iter().any(|name| name == curve);
+pub fn first_point(train: &Params, named: Named, curve: &str, started: bool) -> Option<u64> {
+    let known = curves(train, named).iter().any(|name| name == curve);
     let is_loss = !STEP_CURVES.contains(&curve) && !EVAL_CURVES[..2].contains(&curve);
     let (steps, every) = (train.size("steps") as u64, train.size("eval_every") as u64);
     let spaced = spaced::beside(train).min();

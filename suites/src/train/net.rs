@@ -14,13 +14,18 @@ pub(super) struct Net {
     kept: [Vec<TensorId>; 2],
     /// One value of each run, as the device has it.
     values: Vec<f32>,
+    /// Elements of [`Compiled::measured`] in all, and their means of each run over the last validation set.
+    measured_len: usize,
+    measured: Vec<f64>,
 }
 
 impl Net {
     pub(super) fn new(compiled: Compiled, session: Box<dyn Replay>) -> Self {
         let kept = [Role::Moment, Role::State].map(|role| compiled.program.graph().tensors_with(role));
         let values = vec![0.0; compiled.program.runs()];
-        Self { compiled, session, kept, values }
+        let measured_len = compiled.measured.iter().map(|id| compiled.program.graph().tensor(*id).len()).sum();
+        let measured = vec![0.0; measured_len * compiled.program.runs()];
+        Self { compiled, session, kept, values, measured_len, measured }
     }
 
     /// The initial values of run `r`.
@@ -45,9 +50,9 @@ impl Net {
     /// Batch `index` of a validation set for run `r`.
     fn fill_validation(&mut self, r: usize, validation: &Validation, index: usize) {
         self.fill_tokens(r, |inputs, targets| {
-            let rows = inputs.len();
+            let (rows, labels) = (inputs.len(), targets.len());
             inputs.copy_from_slice(&validation.inputs[index * rows..][..rows]);
-            targets.copy_from_slice(&validation.targets[index * rows..][..rows]);
+            targets.copy_from_slice(&validation.targets[index * labels..][..labels]);
         });
     }
 
@@ -85,16 +90,36 @@ impl Net {
         let rows = self.compiled.program.graph().tensor(self.compiled.inputs).len();
         let Some((_, first)) = sets.clone().next() else { return Ok(()) };
         let batches = first.inputs.len() / rows;
-        sets.clone().for_each(|(r, _)| out[r] = 0.0);
+        sets.clone().for_each(|(r, _)| {
+            out[r] = 0.0;
+            self.measured[r * self.measured_len..][..self.measured_len].fill(0.0);
+        });
         for index in 0..batches {
             sets.clone().for_each(|(r, set)| self.fill_validation(r, set, index));
             let Compiled { evaluate, eval_loss, .. } = self.compiled;
             self.session.run(evaluate)?;
             self.session.read_each(evaluate, eval_loss, &mut self.values)?;
             sets.clone().for_each(|(r, _)| out[r] += f64::from(self.values[r]));
+            sets.clone().try_for_each(|(r, _)| self.add_measured(r, 1.0 / batches as f64))?;
         }
         sets.for_each(|(r, _)| out[r] /= batches as f64);
         Ok(())
+    }
+
+    /// Adds what the evaluation of run `r` measured, times `weight`.
+    fn add_measured(&mut self, r: usize, weight: f64) -> Result<(), DeviceError> {
+        let Self { compiled, session, measured_len, measured, .. } = self;
+        let mut sums = measured[r * *measured_len..][..*measured_len].iter_mut();
+        for id in &compiled.measured {
+            let values = session.read(Place::Output(compiled.evaluate, *id), r)?;
+            values.iter().zip(&mut sums).for_each(|(x, sum)| *sum += weight * f64::from(*x));
+        }
+        Ok(())
+    }
+
+    /// The means of [`Compiled::measured`] of run `r` over the validation set of the last [`Self::mean_losses`].
+    pub(super) fn measured(&self, r: usize) -> &[f64] {
+        &self.measured[r * self.measured_len..][..self.measured_len]
     }
 
     /// The flat parameters, padding included, of run `r`.

@@ -8,7 +8,7 @@ use crate::ops::Activation;
 use crate::update::UpdateExpr;
 
 impl Cohort {
-    fn pointwise(&self, kernel: &str, count: usize, [a, b, out]: [Operand; 3], factor: f32) -> Launch {
+    pub(super) fn pointwise(&self, kernel: &str, count: usize, [a, b, out]: [Operand; 3], factor: f32) -> Launch {
         self.elements(kernel, count, Pointwise { a, b, out, active: self.active, count: word(count), factor })
     }
 }

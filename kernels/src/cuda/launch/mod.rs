@@ -3,15 +3,24 @@
 //! A launch covers all runs of a cohort. No choice made here moves a bit.
 
 mod attention;
+mod bounds;
+mod columns;
 mod elementwise;
+mod images;
 mod matmul;
 mod rows;
 
 pub use attention::{attention, attention_backward, attention_backward_by_products, attention_by_products};
+pub use bounds::{
+    errors, input_box, interval_penalty, interval_penalty_backward, interval_relu, interval_relu_backward, margins,
+    margins_backward, pair_distances, pair_distances_backward, penalty_scratch,
+};
+pub use columns::{column_affine, column_dot, column_moments, column_scale, rstd, rstd_backward};
 pub use elementwise::{
     Randomness, UpdateOperands, activation, activation_backward, add, dropout, ema, embedding, embedding_backward,
     fill, mul, scale, update,
 };
+pub use images::{patches, patches_backward, pixels};
 pub use matmul::{Begin, TileEdge, matmul, matmul_in_tiles};
 pub use rows::{
     EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, keep, layer_norm,

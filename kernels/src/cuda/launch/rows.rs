@@ -7,9 +7,9 @@ use crate::ops::CrossEntropy;
 use crate::reference::{LANES, REDUCE_BLOCK, loss_weights};
 
 /// Columns of a block that sums columns, one warp each at the end.
-const COLUMNS: usize = 8;
+pub(super) const COLUMNS: usize = 8;
 /// Bytes of its partial sums, a spare column included.
-const PARTIAL_BYTES: usize = LANES * (COLUMNS + 1) * 4;
+pub(super) const PARTIAL_BYTES: usize = LANES * (COLUMNS + 1) * 4;
 
 /// y, mean, rstd from x, γ, β.
 pub fn layer_norm(
