@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256) linear_relu_backward(LinearRel
     }
     float steep = quotient(0.5f, larger(r, LEAST_RADIUS)), side = c > 0.0f ? 0.5f : -0.5f;
     float of_c = fused(of_upper, steep, mul(of_lower, side));
-    float of_r = -fused(of_upper, mul(quotient(c, r), steep), mul(0.5f, of_lower));
+    float of_r = fused(-of_upper, mul(quotient(c, r), steep), -mul(0.5f, of_lower));
     of(k.dc, run)[unit] = l.bends ? of_c : 0.0f;
     of(k.dr, run)[unit] = l.bends ? of_r : 0.0f;
 }

@@ -86,8 +86,8 @@ impl<S: Isa> Units<S> {
         let steep = s.div(half, s.max(self.r, s.splat(LEAST_RADIUS as f32)));
         let side = s.select(s.lt(zero, self.c), half, s.splat(-0.5));
         let dc = s.fma(of_upper, steep, s.mul(of_lower, side));
-        let dr = s.fma(of_upper, s.mul(s.div(self.c, self.r), steep), s.mul(half, of_lower));
-        [self.pick(s, zero, dc), self.pick(s, zero, s.neg(dr))]
+        let dr = s.fma(s.neg(of_upper), s.mul(s.div(self.c, self.r), steep), s.neg(s.mul(half, of_lower)));
+        [self.pick(s, zero, dc), self.pick(s, zero, dr)]
     }
 }
 

@@ -101,7 +101,7 @@ fn lines_backward<T: Real>(c: T, r: T, of_upper: T, of_lower: T) -> (T, T) {
     let steep = half / r.select_max(T::from_f64(LEAST_RADIUS));
     let side = if c > T::ZERO { half } else { -half };
     let dc = of_upper.mul_add(steep, of_lower * side);
-    let dr = -of_upper.mul_add((c / r) * steep, half * of_lower);
+    let dr = (-of_upper).mul_add((c / r) * steep, -(half * of_lower));
     (dc, dr)
 }
 

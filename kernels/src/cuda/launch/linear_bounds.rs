@@ -1,7 +1,7 @@
 //! Linear bounds taken back through a network.
 
 use super::{Cohort, word};
-use crate::cuda::arguments::{Contrasts, GroupDot, GroupDotBackward, LinearRelu, LinearReluBackward};
+use crate::cuda::arguments::{Arguments, Contrasts, GroupDot, GroupDotBackward, LinearRelu, LinearReluBackward};
 use crate::cuda::{Launch, Operand};
 
 /// N samples of G rows of K numbers each.
@@ -30,7 +30,7 @@ impl Groups {
 
 impl Cohort {
     /// A thread a unit.
-    fn units(&self, kernel: &str, count: usize, args: impl crate::cuda::arguments::Arguments) -> Launch {
+    fn units(&self, kernel: &str, count: usize, args: impl Arguments) -> Launch {
         const THREADS: usize = 256;
         self.launch(kernel, [count.div_ceil(THREADS), 1], THREADS, 0, args)
     }
@@ -49,11 +49,7 @@ pub fn linear_relu(cohort: &Cohort, g: Groups, [a, c, r, a_out, b]: [Operand; 5]
     cohort.rows("linear_relu", g.rows(), args)
 }
 /// da, dc and dr; operands a, c, r, da', db, da, dc, dr.
-pub fn linear_relu_backward(
-    cohort: &Cohort,
-    g: Groups,
-    [a, c, r, da_out, db, da, dc, dr]: [Operand; 8],
-) -> Launch {
+pub fn linear_relu_backward(cohort: &Cohort, g: Groups, [a, c, r, da_out, db, da, dc, dr]: [Operand; 8]) -> Launch {
     let (active, count, group, width) = (cohort.active, word(g.units()), word(g.group), word(g.width));
     let args = LinearReluBackward { a, c, r, da_out, db, da, dc, dr, active, count, group, width, unused: 0 };
     cohort.units("linear_relu_backward", g.units(), args)

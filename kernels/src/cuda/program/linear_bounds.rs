@@ -24,9 +24,7 @@ impl Layout<'_> {
                 let operands = [a, c, r, da_out, db, o.output(0), o.output(1), o.output(2)];
                 launch::linear_relu_backward(cohort, groups(), operands)
             }
-            Op::GroupDot { size } => {
-                launch::group_dot(cohort, groups(), *size, [o.input(0), o.input(1), o.output(0)])
-            }
+            Op::GroupDot { size } => launch::group_dot(cohort, groups(), *size, [o.input(0), o.input(1), o.output(0)]),
             Op::GroupDotBackward { size } => {
                 let operands = [o.input(0), o.input(1), o.input(2), o.output(0), o.output(1)];
                 launch::group_dot_backward(cohort, groups(), *size, operands)
