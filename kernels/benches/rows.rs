@@ -5,7 +5,9 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use preheat_kernels::aligned::Aligned;
 use preheat_kernels::cpu::{Cpu, Simd};
-use preheat_kernels::ops::{Activation, Attention, CrossEntropy, Ops};
+use preheat_kernels::ops::{
+    Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, IntervalPenalty, MatMul, Ops, Patches, Start,
+};
 use preheat_kernels::update::{UpdateBuilder, UpdateExpr};
 
 const ROWS: usize = 2048;
@@ -54,6 +56,9 @@ fn rows(c: &mut Criterion) {
             norms_and_losses(&Cpu::new(simd), width, &mut group);
         }
         attention(&Cpu::new(simd), &mut group);
+        statistics(&Cpu::new(simd), &mut group);
+        bounds(&Cpu::new(simd), &mut group);
+        images(&Cpu::new(simd), &mut group);
     }
 }
 
@@ -117,6 +122,78 @@ fn attention(ops: &Cpu, group: &mut Group<'_>) {
         });
         group.bench_function(BenchmarkId::new("attention_backward", seq), |b| {
             b.iter(|| ops.attention_backward(&shape, &qkv, &probs, &dout, &mut dqkv, &mut scratch));
+        });
+    }
+}
+
+/// Rows and columns of a layer of a certified network.
+const LAYER: usize = 128;
+
+/// The parts of batch normalisation, beside one product of a layer.
+fn statistics(ops: &Cpu, group: &mut Group<'_>) {
+    let n = LAYER * LAYER;
+    let (x, dy, mut y) = (buffer(n, 1), buffer(n, 2), buffer(n, 3));
+    let [shift, scale, offset] = [4, 5, 6].map(|seed| buffer(LAYER, seed));
+    let (mut mean, mut var) = (buffer(LAYER, 7), buffer(LAYER, 8));
+    let id = |name: &str| BenchmarkId::new(name, LAYER);
+    group.throughput(Throughput::Elements(n as u64));
+    let product = MatMul::nn(LAYER, LAYER, LAYER);
+    group.bench_function(id("product"), |b| b.iter(|| ops.matmul(&product, &x, &dy, Start::Zero, None, &mut y)));
+    group.bench_function(id("column_moments"), |b| b.iter(|| ops.column_moments(LAYER, &x, &mut mean, &mut var)));
+    group.bench_function(id("column_affine"), |b| b.iter(|| ops.column_affine(&x, &shift, &scale, &offset, &mut y)));
+    group.bench_function(id("column_scale"), |b| b.iter(|| ops.column_scale(&x, &scale, &mut y)));
+    group.bench_function(id("column_dot"), |b| b.iter(|| ops.column_dot(&x, Some(&shift), &dy, &mut mean)));
+}
+
+/// Interval bounds of a layer, and of ten classes.
+fn bounds(ops: &Cpu, group: &mut Group<'_>) {
+    let (n, classes) = (LAYER * LAYER, 10);
+    let (c, mut r, dc_out, dr_out) = (buffer(n, 1), buffer(n, 2), buffer(n, 3), buffer(n, 4));
+    r.iter_mut().for_each(|r| *r = r.abs() * 0.3);
+    let (mut dc, mut dr, mut sums) = (buffer(n, 5), buffer(n, 6), [0.0; 8]);
+    let id = |name: &str| BenchmarkId::new(name, LAYER);
+    group.throughput(Throughput::Elements(n as u64));
+    group.bench_function(id("input_box"), |b| b.iter(|| ops.input_box([0.0, 1.0], 0.1, &c, &mut dc, &mut dr)));
+    group.bench_function(id("interval_relu"), |b| b.iter(|| ops.interval_relu(&c, &r, &mut dc, &mut dr)));
+    group.bench_function(id("interval_relu_backward"), |b| {
+        b.iter(|| ops.interval_relu_backward(&c, &r, [&dc_out, &dr_out], &mut dc, &mut dr));
+    });
+    let penalty = IntervalPenalty { width: LAYER, tau: 0.9, tightness: true, balance: true };
+    group.bench_function(id("interval_penalty"), |b| {
+        b.iter(|| ops.interval_penalty(&penalty, &c, &r, 0.1, &mut sums));
+    });
+    group.bench_function(id("interval_penalty_backward"), |b| {
+        b.iter(|| ops.interval_penalty_backward(&penalty, &c, &r, &sums, [0.1, 0.7], &mut dc, &mut dr));
+    });
+    let (w, pairs) = (buffer(LAYER * classes, 7), buffer(LAYER * classes * classes, 8));
+    let (mut of_class, mut of_pair) = (buffer(w.len(), 9), buffer(pairs.len(), 10));
+    let targets: Vec<u32> = (0..LAYER).map(|row| (row % classes) as u32).collect();
+    group.throughput(Throughput::Elements(pairs.len() as u64));
+    group.bench_function(id("pair_distances"), |b| b.iter(|| ops.pair_distances(classes, &w, &mut of_pair)));
+    group.bench_function(id("pair_distances_backward"), |b| {
+        b.iter(|| ops.pair_distances_backward(classes, &w, &pairs, &mut of_class));
+    });
+    group.bench_function(id("margins"), |b| b.iter(|| ops.margins(classes, &w, &pairs, &targets, &mut of_class)));
+    group.bench_function(id("margins_backward"), |b| {
+        b.iter(|| ops.margins_backward(classes, &w, &targets, &mut of_class, &mut of_pair));
+    });
+}
+
+/// Pixels, and windows over images of 14 by 14, of a few and of many channels.
+fn images(ops: &Cpu, group: &mut Group<'_>) {
+    let (bytes, mut x) = ((0..LAYER as u32 * 196).collect::<Vec<_>>(), buffer(LAYER * 196, 1));
+    group.throughput(Throughput::Elements(bytes.len() as u64));
+    group.bench_function(BenchmarkId::new("pixels", LAYER), |b| b.iter(|| ops.pixels(&bytes, &mut x)));
+    for channels in [1, 16] {
+        let shape = Patches { batch: LAYER, height: 14, width: 14, channels, kernel: 3, stride: 2, padding: 1 };
+        let (mut image, taps) = (buffer(shape.batch * shape.image_len(), 2), shape.rows() * shape.patch_len());
+        let mut patches = buffer(taps, 3);
+        group.throughput(Throughput::Elements(taps as u64));
+        group.bench_function(BenchmarkId::new("patches", channels), |b| {
+            b.iter(|| ops.patches(&shape, &image, &mut patches));
+        });
+        group.bench_function(BenchmarkId::new("patches_backward", channels), |b| {
+            b.iter(|| ops.patches_backward(&shape, &patches, &mut image));
         });
     }
 }

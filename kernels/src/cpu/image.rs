@@ -31,76 +31,81 @@ fn pixels_of<S: Isa>(_: S, bytes: &[u32], x: &mut [f32]) {
     }
 }
 
-/// The window's places along an axis of `size` pixels that lie inside, for the window that starts at `start`, the
-/// padding counted.
-#[inline(always)]
-fn inside(p: &Patches, start: usize, size: usize) -> Range<usize> {
-    p.padding.saturating_sub(start).min(p.kernel)..(size + p.padding).saturating_sub(start).min(p.kernel)
+/// What of a window lies inside its image.
+struct Window {
+    /// Its rows and columns that do.
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// Where the first pixel of both lies among the pixels of all images.
+    first: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn new(p: &Patches, image: usize, [oy, ox]: [usize; 2]) -> Self {
+        // From the corner of the padded image.
+        let inside = |start: usize, size: usize| {
+            p.padding.saturating_sub(start).min(p.kernel)..(size + p.padding).saturating_sub(start).min(p.kernel)
+        };
+        let (y, x) = (oy * p.stride, ox * p.stride);
+        let columns = inside(x, p.width);
+        let rows = if columns.is_empty() { 0..0 } else { inside(y, p.height) };
+        let row = (image * p.height + y + rows.start).saturating_sub(p.padding);
+        let first = row * p.width + (x + columns.start).saturating_sub(p.padding);
+        Self { rows, columns, first }
+    }
+    fn is_whole(&self, p: &Patches) -> bool {
+        self.rows.len() == p.kernel && self.columns.len() == p.kernel
+    }
+}
+
+/// Runs the body for each window with its patch, the patches in their order.
+macro_rules! each_window {
+    ($p:expr, $patches:expr, |$window:ident, $patch:ident| $body:block) => {{
+        let (mut patches, [down, across]) = ($patches, $p.outputs());
+        for image in 0..$p.batch {
+            for oy in 0..down {
+                for ox in 0..across {
+                    let Some($patch) = patches.next() else { return };
+                    let $window = Window::new($p, image, [oy, ox]);
+                    $body
+                }
+            }
+        }
+    }};
 }
 
 /// A row of a window lies together in the image, and in the patch.
 #[inline(always)]
 fn patches_of<S: Isa>(s: S, p: &Patches, x: &[f32], out: &mut [f32]) {
-    let ([down, across], c) = (p.outputs(), p.channels);
-    let mut rows = out.chunks_exact_mut(p.kernel * c);
-    for x in x.chunks_exact(p.image_len()) {
-        for oy in 0..down {
-            for ox in 0..across {
-                let [y, x_start] = [oy * p.stride, ox * p.stride];
-                let (ys, xs) = (inside(p, y, p.height), inside(p, x_start, p.width));
-                for ky in 0..p.kernel {
-                    let Some(row) = rows.next() else { return };
-                    if !ys.contains(&ky) || xs.is_empty() {
-                        row.fill(0.0);
-                        continue;
-                    }
-                    row[..xs.start * c].fill(0.0);
-                    row[xs.end * c..].fill(0.0);
-                    let from = ((y + ky - p.padding) * p.width + x_start + xs.start - p.padding) * c;
-                    copy(s, &x[from..][..xs.len() * c], &mut row[xs.start * c..xs.end * c]);
-                }
-            }
+    let (row, c) = (p.kernel * p.channels, p.channels);
+    each_window!(p, out.chunks_exact_mut(p.patch_len()), |window, patch| {
+        if !window.is_whole(p) {
+            patch.fill(0.0);
         }
-    }
-}
-
-/// A few elements, for which a call would take longer.
-#[inline(always)]
-fn copy<S: Isa>(s: S, from: &[f32], to: &mut [f32]) {
-    each_vector!(S, from.len(), |at, span| {
-        let v = span.load(s, from, at);
-        span.store(s, to, at, v);
+        let (from, len) = (window.columns.start * c, window.columns.len() * c);
+        for (i, ky) in window.rows.enumerate() {
+            let (x, patch) = (&x[(window.first + i * p.width) * c..][..len], &mut patch[ky * row + from..][..len]);
+            each_vector!(S, len, |at, span| {
+                let v = span.load(s, x, at);
+                span.store(s, patch, at, v);
+            });
+        }
     });
 }
 
-/// The windows along an axis that hold place `at`.
-#[inline(always)]
-fn holders(p: &Patches, at: usize, windows: usize) -> Range<usize> {
-    let place = at + p.padding;
-    (place + 1).saturating_sub(p.kernel).div_ceil(p.stride)..(place / p.stride + 1).min(windows)
-}
-
-/// A pixel's channels lie together in each patch that holds it.
 #[inline(always)]
 fn patches_backward_of<S: Isa>(s: S, p: &Patches, dout: &[f32], dx: &mut [f32]) {
-    let [down, across] = p.outputs();
-    let dout = dout.chunks_exact(down * across * p.patch_len());
-    for (dx, dout) in dx.chunks_exact_mut(p.image_len()).zip(dout) {
-        for (at, dx) in dx.chunks_exact_mut(p.channels).enumerate() {
-            let (y, x) = (at / p.width, at % p.width);
-            let (rows, columns) = (holders(p, y, down), holders(p, x, across));
-            each_vector!(S, p.channels, |c, span| {
-                let mut acc = s.splat(0.0);
-                for oy in rows.clone() {
-                    let ky = y + p.padding - oy * p.stride;
-                    for ox in columns.clone() {
-                        let kx = x + p.padding - ox * p.stride;
-                        let tap = (oy * across + ox) * p.kernel * p.kernel + ky * p.kernel + kx;
-                        acc = s.add(acc, span.load(s, dout, tap * p.channels + c));
-                    }
-                }
-                span.store(s, dx, c, acc);
+    let (row, c) = (p.kernel * p.channels, p.channels);
+    dx.fill(0.0);
+    each_window!(p, dout.chunks_exact(p.patch_len()), |window, patch| {
+        let (from, len) = (window.columns.start * c, window.columns.len() * c);
+        for (i, ky) in window.rows.enumerate() {
+            let (dx, patch) = (&mut dx[(window.first + i * p.width) * c..][..len], &patch[ky * row + from..][..len]);
+            each_vector!(S, len, |at, span| {
+                let v = s.add(span.load(s, dx, at), span.load(s, patch, at));
+                span.store(s, dx, at, v);
             });
         }
-    }
+    });
 }

@@ -219,19 +219,33 @@ fn pair_distances_of<S: Isa>(s: S, classes: usize, w: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Classes b from first to last for all a at once: their chains are independent.
+/// Classes b whose d_ab are turned into columns at once.
+const TILE: usize = 16;
+
+/// One chain over b for a vector of classes a. To add +0 is to leave a term out: a sum that starts at +0 is never −0.
 #[inline(always)]
-fn pair_distances_backward_of<S: Isa>(_: S, classes: usize, w: &[f32], dout: &[f32], dw: &mut [f32]) {
+fn pair_distances_backward_of<S: Isa>(s: S, classes: usize, w: &[f32], dout: &[f32], dw: &mut [f32]) {
+    let (mut tile, zero) = ([[0.0; TILE]; TILE], s.splat(0.0));
     let rows = w.chunks_exact(classes).zip(dout.chunks_exact(classes * classes));
     for ((w, d), dw) in rows.zip(dw.chunks_exact_mut(classes)) {
-        dw.fill(0.0);
-        for (b, (of_b, &w_b)) in d.chunks_exact(classes).zip(w).enumerate() {
-            for (a, ((dw, &w_a), &d_ba)) in dw.iter_mut().zip(w).zip(of_b).enumerate() {
-                let both = d[a * classes + b] + d_ba;
-                let below = if w_a < w_b { -both } else { 0.0 };
-                *dw += if w_a > w_b { both } else { below };
+        each_vector!(S, classes, |at, span| {
+            let (w_a, mut acc) = (span.load(s, w, at), zero);
+            for first in (0..classes).step_by(TILE) {
+                let some = first..classes.min(first + TILE);
+                for (lane, of_a) in d.chunks_exact(classes).skip(at).take(S::WIDTH).enumerate() {
+                    for (column, d_ab) in tile.iter_mut().zip(&of_a[some.clone()]) {
+                        column[lane] = *d_ab;
+                    }
+                }
+                for (b, column) in some.zip(&tile) {
+                    let both = s.add(s.load(column), span.load(s, d, b * classes + at));
+                    let w_b = s.splat(w[b]);
+                    let below = s.select(s.lt(w_a, w_b), s.neg(both), zero);
+                    acc = s.add(acc, s.select(s.lt(w_b, w_a), both, below));
+                }
             }
-        }
+            span.store(s, dw, at, acc);
+        });
     }
 }
 
