@@ -91,6 +91,10 @@ pub trait Model: Send + Sync {
     }
     /// What is built.
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError>;
+    /// Names of the graph's own host scalars of a step, in order.
+    fn scalars(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Appends the graph's own host scalars of `step` (counted from 1), computed in f64; each is rounded to f32 once by the
     /// caller.
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {

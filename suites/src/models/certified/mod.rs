@@ -8,7 +8,8 @@
 //!
 //! At step s, counted from 0, ε follows auto_LiRPA's smoothed schedule and λ = `lambda0`·(1 − ε/`eps`). Unlike there, ε
 //! is never below 1e-12: bounds are kept as centre and radius, so the loss then is plain cross-entropy and the regularisers'
-//! ratios are those of the limit. Biases start at 0. Images are in \[0, 1\] and not normalised.
+//! ratios are those of the limit. A layer has a bias,
+//! 0 at first, where no batch norm follows. Images are in \[0, 1\] and not normalised.
 
 mod measure;
 mod network;
@@ -242,7 +243,7 @@ impl Certified {
 impl Model for Certified {
     fn parameters(&self, classes: usize, pixels: usize) -> u64 {
         let hidden = self.hidden(pixels).unwrap_or_default();
-        let of = |layer: &Layer| layer.units * (layer.inputs + if self.has_norm(layer) { 3 } else { 1 });
+        let of = |layer: &Layer| layer.units * (layer.inputs + if self.has_norm(layer) { 2 } else { 1 });
         let all: usize = hidden.iter().map(of).sum();
         (all + classes * (Self::last_inputs(&hidden) + 1)) as u64
     }
@@ -270,6 +271,10 @@ impl Model for Certified {
             ShapeError(format!("{pixels} numbers an image are no square of {channels} channels"))
         })?;
         Builder::new(self, *shape, hidden).network().map(|n| Built::Network(Box::new(n)))
+    }
+
+    fn scalars(&self) -> &'static [&'static str] {
+        &["eps", "lambda"]
     }
 
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {
