@@ -131,4 +131,5 @@ pub use layer_norm::NormJacobian;
 pub use transformer::Transformer;
 
 /// All models.
-pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY, certified::ENTRY];
+pub static MODELS: &[Entry<Box<dyn Model>>] =
+    &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY, certified::ENTRY];

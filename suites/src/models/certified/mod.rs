@@ -54,9 +54,19 @@ pub(super) const ENTRY: Entry<Box<dyn Model>> = Entry {
         ),
         flag("tightness", "L_tightness: bounds may be at most 1/tau times as wide as the input's"),
         flag("relu_balance", "L_relu: active and inactive units within a factor tau of each other"),
-        def("lambda0", "weight of the regularisers at eps 0", ParamKind::Real { min: 0.0, max: 1e3 }, Preset::Real(0.5)),
+        def(
+            "lambda0",
+            "weight of the regularisers at eps 0",
+            ParamKind::Real { min: 0.0, max: 1e3 },
+            Preset::Real(0.5),
+        ),
         def("tau", "ratio from which a regulariser is 0", ParamKind::Real { min: 1e-3, max: 1.0 }, Preset::Real(0.5)),
-        def("eps", "radius to certify, l_inf, pixels in [0, 1]", ParamKind::Real { min: 1e-6, max: 1.0 }, Preset::Required),
+        def(
+            "eps",
+            "radius to certify, l_inf, pixels in [0, 1]",
+            ParamKind::Real { min: 1e-6, max: 1.0 },
+            Preset::Required,
+        ),
         def(
             "clean_steps",
             "steps at eps 0 before the warm-up",
