@@ -45,7 +45,7 @@ MODELS = {
 # Images of 7 x 7 pixels, 5 classes. Steps 1 to 3 are at eps 0; the loss is regularised to step 15.
 IMAGES = {"side": 7, "classes": 5, "batch": 6, "batches": 8, "steps": 30, "peak_lr": 2e-3, "warmup_steps": 1}
 IMAGES |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "clip": 10.0, "conv_channels": 3, "width": 11, "label_smoothing": 0.0}
-BOUNDS = {"channels": 1, "lambda0": 0.5, "tau": 0.5, "eps": 0.05, "clean_steps": 3, "eps_warmup_steps": 12}
+BOUNDS = {"channels": 1, "lambda0": 0.5, "tau": 0.5, "eps": 0.0625, "clean_steps": 3, "eps_warmup_steps": 12}
 CERTIFIED = {
     "certified_plain": {"conv_layers": 0, "layers": 3, "norm": "none", "tightness": False, "relu_balance": False, "seed": 8},
     "certified_all": {"conv_layers": 0, "layers": 3, "norm": "full", "tightness": True, "relu_balance": True, "seed": 9},

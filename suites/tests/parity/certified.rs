@@ -40,7 +40,7 @@ fn check<T: Real, K: Ops<T>>(name: &str, ops: K, [losses, gradients, evaluation]
     let mut session = Session::new(Arc::clone(&c.program), ops);
     initialise(&mut session, &c.init, 0, 0);
     let name_of = |id: TensorId| graph.tensor(id).name.as_str();
-    let mut fill = |session: &mut Session<T, K>, id: TensorId, values: &[f64]| {
+    let fill = |session: &mut Session<T, K>, id: TensorId, values: &[f64]| {
         let place = session.get_mut(id, 0);
         assert_eq!(place.len(), values.len(), "{name}: {}", name_of(id));
         place.iter_mut().zip(values).for_each(|(x, v)| *x = T::from_f64(*v));
