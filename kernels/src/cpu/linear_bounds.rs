@@ -1,5 +1,7 @@
 //! Linear bounds.
 
+#![expect(clippy::too_many_arguments, reason = "a kernel's operands")]
+
 use super::Cpu;
 use super::simd::{Isa, Span, dispatch, each_lane, each_vector};
 use crate::ops::LinearBoundOps;

@@ -32,7 +32,8 @@ struct Lines<T> {
 
 /// Whether ReLU bends inside the interval. Its radius is then above 0.
 fn bends<T: Real>(c: T, r: T) -> bool {
-    !(c - r > T::ZERO) && c + r > T::ZERO
+    let active = c - r > T::ZERO;
+    !active && c + r > T::ZERO
 }
 
 /// The lower line is z where the interval reaches further up than down, else 0.
@@ -66,7 +67,6 @@ pub(crate) fn relu<T: Real>(width: usize, a: &[T], c: &[T], r: &[T], a_out: &mut
 }
 
 /// da; dc and dr, one chain each over a sample's rows for the upper lines and one for the lower.
-#[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 pub(crate) fn relu_backward<T: Real>(
     width: usize,
     a: &[T],
@@ -81,7 +81,8 @@ pub(crate) fn relu_backward<T: Real>(
         let (c, r) = (c[unit], r[unit]);
         let Lines { upper, lower, below } = lines(c, r);
         let (mut of_upper, mut of_lower) = (T::ZERO, T::ZERO);
-        for row in unit / width * group..(unit / width + 1) * group {
+        for j in 0..group {
+            let row = unit / width * group + j;
             let at = row * width + unit % width;
             if a[at] > T::ZERO {
                 da[at] = da_out[at] * upper;
@@ -129,7 +130,8 @@ pub(crate) fn dot_backward<T: Real>(
     let group = a.len() / x.len();
     for (unit, dx) in dx.iter_mut().enumerate() {
         *dx = T::ZERO;
-        for row in unit / width * group..(unit / width + 1) * group {
+        for j in 0..group {
+            let row = unit / width * group + j;
             let at = row * width + unit % width;
             let step = dout[row] * x[unit];
             da[at] = if !size || a[at] > T::ZERO {
