@@ -1,3 +1,5 @@
+//! Schedules, sizes and measures against numbers worked out by hand.
+
 use super::*;
 
 fn model(edit: impl Fn(&mut Certified)) -> Certified {
