@@ -67,21 +67,20 @@ fn penalties_and_their_gradient() {
     for_shapes_and_kinds(|rows, width, kind, inputs| {
         let (n, known) = (rows * width, [0.1, 0.7]);
         let (c, other_sums) = (inputs.of_kind(kind, n), inputs.of_kind(kind, 8));
-        for r in radii(kind, inputs, n) {
-            for (tau, tightness, balance) in
-                [(0.5, true, true), (1.5, true, true), (0.9, true, false), (0.9, false, true)]
-            {
-                let p = IntervalPenalty { width, tau, tightness, balance };
-                check(&format!("{p:?} of {rows} rows {kind:?}"), |ops| {
-                    let (mut sums, mut d) = (vec![9.0; 8], vec![vec![9.0; n]; 4]);
-                    let value = ops.interval_penalty(&p, &c, &r, known[0], &mut sums);
-                    let [dc, dr, dc_other, dr_other] = d.as_mut_slice() else { unreachable!("four") };
-                    ops.interval_penalty_backward(&p, &c, &r, &sums, known, dc, dr);
-                    ops.interval_penalty_backward(&p, &c, &r, &other_sums, known, dc_other, dr_other);
-                    d.extend([vec![value], sums]);
-                    d
-                });
-            }
+        let [some, none, any] = radii(kind, inputs, n);
+        let parts =
+            [(&some, 0.5, [true; 2]), (&some, 1.5, [true; 2]), (&none, 0.9, [true, false]), (&any, 0.9, [false, true])];
+        for (r, tau, [tightness, balance]) in parts {
+            let p = IntervalPenalty { width, tau, tightness, balance };
+            check(&format!("{p:?} of {rows} rows {kind:?}"), |ops| {
+                let (mut sums, mut d) = (vec![9.0; 8], vec![vec![9.0; n]; 4]);
+                let value = ops.interval_penalty(&p, &c, r, known[0], &mut sums);
+                let [dc, dr, dc_other, dr_other] = d.as_mut_slice() else { unreachable!("four") };
+                ops.interval_penalty_backward(&p, &c, r, &sums, known, dc, dr);
+                ops.interval_penalty_backward(&p, &c, r, &other_sums, known, dc_other, dr_other);
+                d.extend([vec![value], sums]);
+                d
+            });
         }
     });
 }
