@@ -1,6 +1,8 @@
 //! Whether a device has the reference's bits: small graphs of every op, with their gradients and an update, on awkward
 //! shapes. What a machine can be asked about itself; the tests ask more.
 
+mod certified;
+
 use crate::device::{Device, DeviceError, Place, Replay};
 use crate::graph::{EntryId, Graph, Program, Session, TensorId};
 use crate::ops::{Activation, Attention};
@@ -8,36 +10,53 @@ use crate::real::canonical_bits;
 use crate::reference::Reference;
 use crate::rng::Stream;
 use crate::update::{Instr, UpdateBuilder, UpdateExpr};
+use certified::Certified;
 use std::sync::Arc;
 
 /// Runs of each graph, with other numbers each.
 const RUNS: usize = 2;
 /// Steps of each graph, so that what a step leaves behind is used.
 const STEPS: u32 = 2;
+/// Of a builder whose operands are made for each other.
+const FIT: &str = "the shapes fit";
 
 /// Sizes and kinds of one graph.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
+    network: Network,
+    /// Size of the initial numbers.
+    scale: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Network {
+    Transformer(Transformer),
+    Certified(Certified),
+}
+
+/// Embeddings, attention, norms, a feed-forward layer, and whatever else trains on tokens.
+#[derive(Clone, Copy, Debug)]
+struct Transformer {
     shape: Attention,
     vocab: usize,
     activation: Activation,
     smoothing: f64,
     clip: Option<f64>,
-    /// Size of the initial numbers.
-    scale: f32,
 }
 
 /// The graphs: one token, one warp less and more by one, primes, denormal and large numbers.
 pub fn cases() -> Vec<Case> {
-    let case = |(batch, seq, heads, head_dim): (usize, usize, usize, usize), vocab, activation, causal, scale| Case {
-        shape: Attention { batch, seq, heads, head_dim, causal },
-        vocab,
-        activation,
-        smoothing: if causal { 0.1 } else { 0.0 },
-        clip: (!causal).then_some(1e-3),
-        scale,
+    let case = |(batch, seq, heads, head_dim): (usize, usize, usize, usize), vocab, activation, causal, scale| {
+        let transformer = Transformer {
+            shape: Attention { batch, seq, heads, head_dim, causal },
+            vocab,
+            activation,
+            smoothing: if causal { 0.1 } else { 0.0 },
+            clip: (!causal).then_some(1e-3),
+        };
+        Case { network: Network::Transformer(transformer), scale }
     };
-    vec![
+    let transformers = [
         case((1, 1, 1, 1), 2, Activation::Relu, true, 0.5),
         case((2, 31, 2, 8), 33, Activation::GeluTanh, true, 0.5),
         case((1, 33, 3, 11), 67, Activation::GeluErf, false, 0.5),
@@ -45,14 +64,22 @@ pub fn cases() -> Vec<Case> {
         case((2, 5, 2, 3), 7, Activation::GeluTanh, false, 1e-39),
         case((2, 5, 2, 3), 7, Activation::GeluErf, true, 1e12),
         case((2, 7, 1, 5), 13, Activation::Silu, false, 0.5),
-    ]
+    ];
+    transformers.into_iter().chain(certified_cases()).collect()
+}
+
+/// Those of [`cases`] with images, batch statistics and interval bounds.
+pub fn certified_cases() -> Vec<Case> {
+    let case = |(network, scale)| Case { network: Network::Certified(network), scale };
+    Certified::all().into_iter().map(case).collect()
 }
 
 /// A graph with the tensors that are compared.
 struct Built {
     program: Arc<Program>,
     entry: EntryId,
-    tokens: [TensorId; 2],
+    /// Each with how many kinds of tokens there are.
+    tokens: [(TensorId, usize); 2],
     written: Vec<TensorId>,
     places: Vec<(String, Place)>,
 }
@@ -63,14 +90,25 @@ impl Case {
     /// # Errors
     /// The device failed.
     pub fn differences(&self, device: &dyn Device) -> Result<Vec<String>, DeviceError> {
-        let built = self.build();
+        self.differences_of(RUNS, device)
+    }
+
+    /// The same, for a cohort of `runs`.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn differences_of(&self, runs: usize, device: &dyn Device) -> Result<Vec<String>, DeviceError> {
+        let built = match self.network {
+            Network::Transformer(transformer) => transformer.build(runs),
+            Network::Certified(certified) => certified.build(runs),
+        };
         let mut ours = device.session(&built.program)?;
         let mut reference: Box<dyn Replay> = Box::new(Session::new(Arc::clone(&built.program), Reference));
         let mut found = Vec::new();
         for session in [&mut ours, &mut reference] {
             for (stream, id) in built.written.iter().enumerate() {
                 let mut values = vec![0.0; built.program.graph().tensor(*id).len()];
-                for r in 0..RUNS {
+                for r in 0..runs {
                     Stream::new(r as u64, stream as u32).fill_normal(0, &mut values);
                     values.iter_mut().for_each(|x| *x *= self.scale);
                     session.write(Place::Tensor(*id), r, &values)?;
@@ -79,9 +117,9 @@ impl Case {
         }
         for step in 1..=STEPS {
             for session in [&mut ours, &mut reference] {
-                self.step(&built, &mut **session, step)?;
+                built.step(&mut **session, step)?;
             }
-            for r in 0..RUNS {
+            for r in 0..runs {
                 for (name, place) in &built.places {
                     let (a, b) = (ours.read(*place, r)?, reference.read(*place, r)?);
                     let differs = |(x, y): (&f32, &f32)| canonical_bits(*x) != canonical_bits(*y);
@@ -93,22 +131,58 @@ impl Case {
         }
         Ok(found)
     }
+}
 
-    fn step(&self, built: &Built, session: &mut dyn Replay, step: u32) -> Result<(), DeviceError> {
-        for r in 0..RUNS {
-            session.set_scalars(r, &[0.01, 0.9 + 0.01 * r as f32]);
-            session.set_randomness(r, 7 + r as u64, step);
-            let (inputs, targets) = session.two_tokens_mut(built.tokens[0], built.tokens[1], r);
-            for (i, (input, target)) in inputs.iter_mut().zip(targets).enumerate() {
-                let at = i * (r + 2) + step as usize;
-                (*input, *target) = ((at * 7 % self.vocab) as u32, (at * 5 % self.vocab) as u32);
-            }
-        }
-        session.run(built.entry)
+/// What is seen of a graph.
+struct Seen {
+    tokens: [(TensorId, usize); 2],
+    /// Computed and compared.
+    values: Vec<TensorId>,
+    /// Carried from step to step.
+    states: Vec<TensorId>,
+    inputs: Vec<TensorId>,
+    /// The update.
+    done: TensorId,
+}
+
+impl Built {
+    fn new(g: Graph, runs: usize, seen: Seen) -> Self {
+        let Seen { tokens, values, states, inputs, done } = seen;
+        let roots: Vec<TensorId> = values.iter().chain(&states).copied().chain([done]).collect();
+        let written: Vec<TensorId> = g.params().chain(states.iter().copied()).chain(inputs).collect();
+        let grads: Vec<TensorId> = g.params().filter_map(|p| g.grad_of(p)).collect();
+        let name = |id: &TensorId| g.tensor(*id).name.clone();
+        let named: Vec<(String, TensorId)> = grads.iter().chain(&states).map(|id| (name(id), *id)).collect();
+        let outputs: Vec<(String, TensorId)> = values.iter().map(|id| (name(id), *id)).collect();
+        let program = Arc::new(g.compile(runs, &[("all", &roots)]));
+        let entry = program.entry("all").expect("just compiled");
+        let mut places: Vec<(String, Place)> =
+            outputs.into_iter().map(|(name, id)| (name, Place::Output(entry, id))).collect();
+        places.extend(named.into_iter().map(|(name, id)| (name, Place::Tensor(id))));
+        places.extend([("parameters".into(), Place::Params), ("state 0".into(), Place::OptimizerState(0))]);
+        Self { program, entry, tokens, written, places }
     }
 
-    fn build(&self) -> Built {
-        const FIT: &str = "the shapes fit";
+    fn step(&self, session: &mut dyn Replay, step: u32) -> Result<(), DeviceError> {
+        for r in 0..self.program.runs() {
+            let own = [0.02 * step as f32, 0.5 + 0.1 * r as f32];
+            let scalars = own.into_iter().take(self.program.own_scalars()).chain([0.01, 0.9 + 0.01 * r as f32]);
+            session.set_scalars(r, &scalars.collect::<Vec<f32>>());
+            session.set_randomness(r, 7 + r as u64, step);
+            let [(first, inputs), (second, targets)] = self.tokens;
+            let (first, second) = session.two_tokens_mut(first, second, r);
+            for (tokens, factor, kinds) in [(first, 7, inputs), (second, 5, targets)] {
+                for (i, token) in tokens.iter_mut().enumerate() {
+                    *token = ((i * (r + 2) + step as usize) * factor % kinds) as u32;
+                }
+            }
+        }
+        session.run(self.entry)
+    }
+}
+
+impl Transformer {
+    fn build(&self, runs: usize) -> Built {
         let Self { shape, vocab, activation, smoothing, clip, .. } = *self;
         let (mut g, c, n) = (Graph::new(), shape.width(), shape.batch * shape.seq);
         let (inputs, targets) = (g.tokens("inputs", n), g.tokens("targets", n));
@@ -140,19 +214,8 @@ impl Case {
         let done = g.update(norm, every_instruction(), clip);
         let values =
             [normed, projected, attended, hidden, active, fed, gated, x, logits, loss, losses, squares, columns, norm];
-        let roots: Vec<TensorId> = values.into_iter().chain([running, done]).collect();
-        let written: Vec<TensorId> = g.params().chain([running, other]).collect();
-        let grads: Vec<TensorId> = g.params().filter_map(|p| g.grad_of(p)).collect();
-        let name = |id: &TensorId| g.tensor(*id).name.clone();
-        let named: Vec<(String, TensorId)> = grads.iter().chain([&running]).map(|id| (name(id), *id)).collect();
-        let outputs: Vec<(String, TensorId)> = values.iter().map(|id| (name(id), *id)).collect();
-        let program = Arc::new(g.compile(RUNS, &[("all", &roots)]));
-        let entry = program.entry("all").expect("just compiled");
-        let mut places: Vec<(String, Place)> =
-            outputs.into_iter().map(|(name, id)| (name, Place::Output(entry, id))).collect();
-        places.extend(named.into_iter().map(|(name, id)| (name, Place::Tensor(id))));
-        places.extend([("parameters".into(), Place::Params), ("state 0".into(), Place::OptimizerState(0))]);
-        Built { program, entry, tokens: [inputs, targets], written, places }
+        let (states, inputs, tokens) = (vec![running], vec![other], [(inputs, vocab), (targets, vocab)]);
+        Built::new(g, runs, Seen { tokens, values: values.into(), states, inputs, done })
     }
 }
 
@@ -240,6 +303,16 @@ mod tests {
         let found = cases()[1].differences(&Other(Cpu::new(Simd::Scalar))).unwrap();
         assert!(found[0].starts_with("step 1, run 1: parameters["), "{found:?}");
         assert!(found.iter().any(|line| line.starts_with("step 2, run 1: loss")), "{found:?}");
+        assert!(!found.iter().any(|line| line.contains("run 0")), "{found:?}");
+    }
+
+    #[test]
+    fn a_bit_of_a_scalar_that_the_graph_reads_is_found() {
+        let found = certified_cases()[1].differences(&Other(Cpu::new(Simd::Scalar))).unwrap();
+        for what in ["radius", "penalty", "loss", "grad norm", "parameters"] {
+            let differs = format!("step 1, run 1: {what}[");
+            assert!(found.iter().any(|line| line.starts_with(&differs)), "{what}: {found:?}");
+        }
         assert!(!found.iter().any(|line| line.contains("run 0")), "{found:?}");
     }
 }

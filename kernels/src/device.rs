@@ -54,7 +54,7 @@ pub enum Place {
 pub trait Replay {
     /// What is replayed.
     fn program(&self) -> &Program;
-    /// The optimizer's host scalars of the next update of run `r`.
+    /// The host scalars of the next step of run `r`: the graph's own, then the optimizer's.
     fn set_scalars(&mut self, r: usize, scalars: &[f32]);
     /// Seed and counter of the per-step randomness of run `r`.
     fn set_randomness(&mut self, r: usize, seed: u64, step: u32);

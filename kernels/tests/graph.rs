@@ -377,3 +377,23 @@ fn a_certified_network_from_any_bounds() {
     let loss = robust_loss(&mut c, Streams { clean, centre, radius }, IMAGES, penalty).unwrap();
     c.check(loss);
 }
+
+#[test]
+fn an_entry_that_reads_a_state_leaves_it_as_it_is() {
+    let mut g = Graph::new();
+    let (x, state) = (g.input("x", &[2]), g.state("state", &[2]));
+    g.ema(state, x, 0.5).unwrap();
+    let read = g.scale(2.0, state);
+    let program = Arc::new(g.compile(1, &[("train", &[state]), ("evaluate", &[read])]));
+    let (train, evaluate) = (program.entry("train").unwrap(), program.entry("evaluate").unwrap());
+    let mut session = Session::new(program, Reference);
+    session.get_mut(x, 0).copy_from_slice(&[4.0f32, 8.0]);
+    for expected in [[2.0, 4.0], [3.0, 6.0]] {
+        session.run(train);
+        for _ in 0..2 {
+            session.run(evaluate);
+            assert_eq!(session.get(state, 0), expected);
+            assert_eq!(session.output(evaluate, read, 0), expected.map(|x| 2.0 * x));
+        }
+    }
+}

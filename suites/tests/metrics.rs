@@ -3,11 +3,11 @@
 use preheat_kernels::cpu::{Cpu, Simd};
 use preheat_suites::claims::Tier;
 use preheat_suites::definition::{self, Registry};
+use preheat_suites::models::MODELS;
 use preheat_suites::plan::{Plan, PlanOptions};
 use preheat_suites::record::{Measured, Outcome};
 use preheat_suites::registry::{Invalid, Scalar, build};
 use preheat_suites::run::{Run, Start};
-use preheat_suites::models::MODELS;
 use preheat_suites::tasks::{Corpus, TASKS};
 use preheat_suites::train::metrics::Named;
 use preheat_suites::train::{Trainer, metrics};

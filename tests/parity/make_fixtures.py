@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import optimizers as formulas
+from certified import Certified, worst_margins_by_ends
 from model import LN_EPS, Transformer, clip
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
@@ -40,6 +41,15 @@ MODELS = {
     "pre_ln_gelu": {"norm": "pre-ln", "activation": "gelu-tanh", "label_smoothing": 0.0, "seed": 3},
     "pre_ln_relu_smoothed": {"norm": "pre-ln", "activation": "relu", "label_smoothing": 0.1, "seed": 4},
     "pre_ln_swiglu": {"norm": "pre-ln", "activation": "swiglu", "ffn_width": 64, "label_smoothing": 0.0, "seed": 7},
+}
+# Images of 7 x 7 pixels, 5 classes. Steps 1 to 3 are at eps 0; the loss is regularised to step 15.
+IMAGES = {"side": 7, "classes": 5, "batch": 6, "batches": 8, "steps": 30, "peak_lr": 2e-3, "warmup_steps": 1}
+IMAGES |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "clip": 10.0, "conv_channels": 3, "width": 11, "label_smoothing": 0.0}
+BOUNDS = {"channels": 1, "lambda0": 0.5, "tau": 0.5, "eps": 0.0625, "clean_steps": 3, "eps_warmup_steps": 12}
+CERTIFIED = {
+    "certified_plain": {"conv_layers": 0, "layers": 3, "norm": "none", "tightness": False, "relu_balance": False, "seed": 8},
+    "certified_all": {"conv_layers": 0, "layers": 3, "norm": "full", "tightness": True, "relu_balance": True, "seed": 9},
+    "certified_conv": {"conv_layers": 3, "layers": 1, "norm": "conv", "tightness": True, "relu_balance": True, "seed": 10},
 }
 UPDATES = {
     "elements": 97,
@@ -181,6 +191,87 @@ def trajectory(name, initial, grads, lrs, dtype):
         optimizer.step()
         rows.append(x.detach().numpy().copy())
     return np.stack(rows)
+
+
+def certified_parameters(spec, rng):
+    """Float32 tensors by name, bounds about as wide behind each layer as before it."""
+    params, channels, side = {}, BOUNDS["channels"], IMAGES["side"]
+
+    def affine(name, inputs, units, norm=False):
+        params[f"{name}.w"] = (2.5 / inputs * rng.standard_normal((inputs, units))).astype(np.float32)
+        if not norm:
+            params[f"{name}.b"] = (0.05 * rng.standard_normal(units)).astype(np.float32)
+        else:
+            params[f"{name}.gamma"] = (1.0 + 0.1 * rng.standard_normal(units)).astype(np.float32)
+            params[f"{name}.beta"] = (0.1 * rng.standard_normal(units)).astype(np.float32)
+
+    for i in range(spec["conv_layers"]):
+        units = IMAGES["conv_channels"] * (1 if i < 2 else 2)
+        affine(f"layer.{i}", 9 * channels, units, spec["norm"] != "none")
+        channels, side = units, (side + 1) // 2 if i == 2 else side
+    inputs = channels * side * side
+    for i in range(spec["conv_layers"], spec["conv_layers"] + spec["layers"]):
+        affine(f"layer.{i}", inputs, IMAGES["width"], spec["norm"] == "full")
+        inputs = IMAGES["width"]
+    affine("last", inputs, IMAGES["classes"])
+    return params
+
+
+def certified(spec):
+    return Certified(**BOUNDS, **{k: spec[k] for k in ("conv_layers", "layers", "tightness", "relu_balance")})
+
+
+def train_certified(initial, images, labels, spec, dtype):
+    """(losses [steps], gradients of step 1 and of the first step at the full eps, before clipping, the evaluation's loss)"""
+    params = {k: torch.tensor(x, dtype=dtype, requires_grad=True) for k, x in initial.items()}
+    images, labels = torch.tensor(images.astype(np.int64)), torch.tensor(labels.astype(np.int64))
+    model = certified(spec)
+    adam = torch.optim.Adam(
+        params.values(), IMAGES["peak_lr"], (IMAGES["beta1"], IMAGES["beta2"]), IMAGES["eps"], foreach=False, fused=False
+    )
+    losses, kept = [], {}
+    for step in range(1, IMAGES["steps"] + 1):
+        batch = (step - 1) % IMAGES["batches"]
+        adam.zero_grad()
+        loss = model.loss(params, images[batch], labels[batch], IMAGES["label_smoothing"], step)
+        loss.backward()
+        if step in (1, 10):
+            kept[step] = {k: x.grad.numpy().copy() for k, x in params.items()}
+        losses.append(loss.item())
+        clip(params, IMAGES["clip"])
+        adam.step()
+    with torch.no_grad():
+        evaluated = model.loss(params, images[0], labels[0], 0.0).item()
+        eps = torch.tensor(BOUNDS["eps"], dtype=dtype)
+        inside = model.bounds(params, images[0], labels[0], eps, False)[0]
+        by_ends = worst_margins_by_ends(model, params, images[0], labels[0], eps, False)
+    return np.array(losses), kept, evaluated, (inside - by_ends).abs().max().item()
+
+
+def certified_fixture(spec):
+    rng = np.random.Generator(np.random.PCG64(spec["seed"]))
+    initial = certified_parameters(spec, rng)
+    shape = (IMAGES["batches"], IMAGES["batch"])
+    labels = rng.integers(0, IMAGES["classes"], shape, dtype=np.uint32)
+    # A class is bright at its own pixels; some pixels lie at either end.
+    bright = rng.random((IMAGES["classes"], IMAGES["side"] ** 2))
+    noisy = 2 * bright[labels] - 0.5 + 0.2 * rng.standard_normal((*shape, IMAGES["side"] ** 2))
+    images = np.round(255 * np.clip(noisy, 0, 1)).astype(np.uint32)
+    losses, grads, evaluated, _ = train_certified(initial, images, labels, spec, torch.float32)
+    losses64, grads64, evaluated64, apart = train_certified(initial, images, labels, spec, torch.float64)
+    tensors = {f"param.{k}": x for k, x in initial.items()} | {"inputs": images, "targets": labels}
+    for step, of_step in grads64.items():
+        tensors |= {f"grad.{step}.{k}": x.astype(np.float32) for k, x in of_step.items()}
+    tensors |= {"losses.f64": losses64, "evaluated.f64": np.array([evaluated64])}
+    report = {
+        "loss first, last, evaluated": [losses64[0], losses64[-1], evaluated64],
+        "f32 - f64, losses": float(np.max(np.abs(losses - losses64) / np.abs(losses64))),
+        "f32 - f64, gradients": max(relative(grads[s][k], grads64[s][k]) for s in grads for k in grads[s]),
+        "f32 - f64, evaluated": abs(evaluated - evaluated64) / evaluated64,
+        "ends - centre and radius, margins": apart,
+    }
+    optimizer = {k: IMAGES[k] for k in ("beta1", "beta2", "eps")}
+    return tensors, {"recipe": IMAGES | BOUNDS | spec | {"radius": BOUNDS["eps"], "optimizer": optimizer}}, report
 
 
 def updates_fixture():
@@ -332,6 +423,7 @@ def main():
     FIXTURES.mkdir(exist_ok=True)
     stale = False
     made = {name: model_fixture(spec) for name, spec in MODELS.items()} 
+    made |= {name: certified_fixture(spec) for name, spec in CERTIFIED.items()}
     made |= {"updates": updates_fixture(), "optimizers": optimizers_fixture()}
     for name, (tensors, metadata, report) in made.items():
         path = FIXTURES / f"{name}.safetensors"

@@ -68,8 +68,9 @@ class Transformer:
             x = torch.nn.functional.gelu(x, approximate={"gelu-tanh": "tanh", "gelu-erf": "none"}[self.activation])
         return x @ p[f"{block}.ffn.w_out"] + p[f"{block}.ffn.b_out"]
 
-    def loss(self, p, inputs, targets, label_smoothing):
-        """Mean cross-entropy in nats."""
+    def loss(self, p, inputs, targets, label_smoothing, step=None):
+        """Mean cross-entropy in nats, the same at every step."""
+        del step
         logits = self.logits(p, inputs)
         return torch.nn.functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), label_smoothing=label_smoothing

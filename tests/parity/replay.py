@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import optimizers
+from certified import Certified
 from model import Transformer, clip, relative
 
 FORMAT = 1
@@ -93,8 +94,10 @@ def only(name, params, known):
 
 def model_of(export):
     name, x = export.section("model")
+    if name == "certified":
+        return certified(x)
     if name != "transformer":
-        raise Unfit(f"model {name} is not replayed; transformer is")
+        raise Unfit(f"model {name} is not replayed; transformer and certified are")
     # Sizes and initial values stand in the parameters themselves.
     sizes = ("width", "ffn_ratio", "uniform_attention", "embedding_std", "position_std", "head_std")
     graph = ("layers", "heads", "norm", "activation", "positions", "tied", "attention", "out_projection", "dropout")
@@ -111,6 +114,13 @@ def model_of(export):
         x["attention"] == "causal",
         x["out_projection"],
     )
+
+
+def certified(x):
+    # Initial values and batch norm stand in the parameters themselves.
+    graph = [field.name for field in dataclasses.fields(Certified) if field.name != "running"]
+    only("certified", x, ("conv_channels", "width", "init", "batch_norm", *graph))
+    return Certified(**{name: x[name] for name in graph})
 
 
 def optimizer_of(export, params):
@@ -200,9 +210,9 @@ def replay(export, dtype):
     take_state(export, optimizer, params)
     tokens = {k: x.long() for k, x in export.tokens.items()}
 
-    def differentiate(inputs, targets):
+    def differentiate(inputs, targets, step):
         optimizer.zero_grad()
-        loss = model.loss(params, inputs, targets, smoothing)
+        loss = model.loss(params, inputs, targets, smoothing, step)
         loss.backward()
         unused = [k for k, x in params.items() if x.grad is None]
         if unused:
@@ -211,10 +221,10 @@ def replay(export, dtype):
 
     done = Replayed([], [], {}, {}, math.nan)
     if export.steps == 0:
-        _, done.gradients = differentiate(tokens["eval.inputs"][:batch], tokens["eval.targets"][:batch])
+        _, done.gradients = differentiate(tokens["eval.inputs"][:batch], tokens["eval.targets"][:batch], 1)
     # A diverged run ends before the last step of the export.
     for step in range(1, len(export.expected["train_loss"]) + 1):
-        loss, gradients = differentiate(tokens["inputs"][step - 1], tokens["targets"][step - 1])
+        loss, gradients = differentiate(tokens["inputs"][step - 1], tokens["targets"][step - 1], step)
         done.gradients = done.gradients or gradients
         done.losses.append(loss)
         done.lrs.append(schedule(step))

@@ -4,7 +4,8 @@
 //! ```text
 //! recipe.json            the run, facts of its task, every step's host scalars
 //! params.safetensors     initial parameters by name, f32
-//! tokens.safetensors     inputs, targets [steps,B,T]; eval.inputs, eval.targets [S,T]; i32
+//! tokens.safetensors     inputs, targets [steps,B,T]; eval.inputs, eval.targets [S,T]; i32. Labels in place of targets are one a
+//!                        sequence: [steps,B,1], [S,1]
 //! optimizer.safetensors  where the run takes an optimizer's state: each state by number and parameter, each moment of an
 //!                        optimizer of stages by its name; f32
 //! gradients.safetensors  gradients of step 1 before clipping, by parameter, f32
@@ -21,6 +22,7 @@ mod folder;
 pub use find::{Candidate, Candidates, Wanted, label};
 pub use folder::Folder;
 
+use preheat_suites::models::MODELS;
 use preheat_suites::optimizers::OPTIMIZERS;
 use preheat_suites::record::{Outcome, Point};
 use preheat_suites::registry::{Invalid, build};
@@ -169,12 +171,15 @@ fn values(points: &[Point]) -> Vec<Option<f64>> {
 
 fn host(run: &Run, before: u64, steps: u64) -> Result<Vec<HostStep>, Invalid> {
     let optimizer = build("optimizer", OPTIMIZERS, &run.recipe.optimizer)?;
+    let model = build("model", MODELS, &run.recipe.model)?;
     let schedule = build("schedule", SCHEDULES, &run.recipe.schedule)?;
     let all = run.recipe.train.size("steps") as u64;
-    let names = optimizer.update().scalars().to_vec();
+    let names: Vec<&str> = model.scalars().iter().copied().chain(optimizer.update().scalars().to_vec()).collect();
     let of_step = |step| {
-        let lr = schedule.lr(step, all);
-        HostStep { step, lr, scalars: names.iter().copied().zip(optimizer.scalars(before + step, lr)).collect() }
+        let (lr, mut scalars) = (schedule.lr(step, all), Vec::new());
+        model.write_scalars(step, &mut scalars);
+        optimizer.write_scalars(before + step, lr, &mut scalars);
+        HostStep { step, lr, scalars: names.iter().copied().zip(scalars).collect() }
     };
     Ok((1..=steps).map(of_step).collect())
 }
@@ -208,8 +213,8 @@ fn states(trainer: &Trainer) -> Vec<Tensor> {
 }
 
 fn tokens(run: &Run, task: &dyn Task, steps: u64) -> Vec<Tensor> {
-    let (batch, seq) = (run.recipe.train.size("batch"), task.seq());
-    let (mut inputs, mut targets) = (vec![0; batch * seq], vec![0; batch * seq]);
+    let (batch, seq, labels) = (run.recipe.train.size("batch"), task.seq(), task.targets());
+    let (mut inputs, mut targets) = (vec![0; batch * seq], vec![0; batch * labels]);
     let (mut all_inputs, mut all_targets) = (Vec::new(), Vec::new());
     for step in 0..steps {
         task.batch(run.data_seed, step, &mut inputs, &mut targets);
@@ -225,12 +230,12 @@ fn tokens(run: &Run, task: &dyn Task, steps: u64) -> Vec<Tensor> {
     };
     let flat = |tokens: &[u32]| tokens.iter().flat_map(|x| x.to_le_bytes()).collect();
     let Validation { inputs: eval_inputs, targets: eval_targets, .. } = task.validation();
-    let (train, eval) = ([steps as usize, batch, seq], [eval_inputs.len() / seq, seq]);
+    let (train, sets) = (|width| [steps as usize, batch, width], eval_inputs.len() / seq);
     vec![
-        tensor("inputs", &train, all_inputs),
-        tensor("targets", &train, all_targets),
-        tensor("eval.inputs", &eval, flat(eval_inputs)),
-        tensor("eval.targets", &eval, flat(eval_targets)),
+        tensor("inputs", &train(seq), all_inputs),
+        tensor("targets", &train(labels), all_targets),
+        tensor("eval.inputs", &[sets, seq], flat(eval_inputs)),
+        tensor("eval.targets", &[sets, labels], flat(eval_targets)),
     ]
 }
 

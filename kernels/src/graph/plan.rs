@@ -243,13 +243,14 @@ impl Program {
         Slot { offset, run_stride, micro_stride: 0, len: tensor.len(), width: tensor.width() }
     }
 
-    /// Nodes that `roots` need, in order.
+    /// Nodes that `roots` need, in order. Who reads a state takes it as it is: only an entry with the state among its roots
+    /// moves it.
     fn reachable(&self, roots: &[TensorId]) -> Vec<usize> {
         let mut wanted: BTreeSet<TensorId> = roots.iter().copied().collect();
         let mut picked = Vec::new();
         for (index, node) in self.graph.nodes.iter().enumerate().rev() {
             if node.outputs.iter().any(|o| wanted.contains(o)) {
-                wanted.extend(&node.inputs);
+                wanted.extend(node.inputs.iter().filter(|id| self.graph.tensor(**id).role != Role::State));
                 picked.push(index);
             }
         }

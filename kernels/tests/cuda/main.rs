@@ -14,6 +14,7 @@ macro_rules! tests {
     )+};
 }
 
+mod certified;
 mod device;
 mod emulator;
 mod fast;

@@ -159,6 +159,11 @@ tests! {
             ops.column_sum(70, &a[..33 * 70], &mut sums);
             sums
         };
+        let moments = |ops: &dyn Ops<f32>| {
+            let (mut mean, mut var) = (vec![0.0; 35], vec![0.0; 35]);
+            ops.column_moments(35, &a[..33 * 35], &mut mean, &mut var);
+            [mean, var].concat()
+        };
         let sources = Sources::new([]);
         let check = |file: &str, nth: usize, kernel: &str, op: &dyn Fn(&dyn Ops<f32>) -> Vec<f32>| {
             let unit = sources.units.iter().find(|u| u.name == file).expect("a unit");
@@ -170,5 +175,6 @@ tests! {
         check("matmul.cu", 1, "matmul_nn_32", &whole);
         check("matmul.cu", 2, "matmul_nn_32", &ragged);
         check("sums.cu", 0, "column_sum", &columns);
+        check("sums.cu", 1, "column_moments", &moments);
     }
 }

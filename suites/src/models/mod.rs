@@ -91,6 +91,10 @@ pub trait Model: Send + Sync {
     }
     /// What is built.
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError>;
+    /// Names of the graph's own host scalars of a step, in order.
+    fn scalars(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Appends the graph's own host scalars of `step` (counted from 1), computed in f64; each is rounded to f32 once by the
     /// caller.
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {
@@ -127,4 +131,5 @@ pub use layer_norm::NormJacobian;
 pub use transformer::Transformer;
 
 /// All models.
-pub static MODELS: &[Entry<Box<dyn Model>>] = &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY, certified::ENTRY];
+pub static MODELS: &[Entry<Box<dyn Model>>] =
+    &[transformer::ENTRY, layer_norm::ENTRY, adaptive_rate::ENTRY, certified::ENTRY];

@@ -67,7 +67,8 @@ pub trait TaskBuilder: Send + Sync {
 }
 
 /// All tasks.
-pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] = &[images::ENTRY, language::ENTRY, language::PAIR, text::ENTRY, tokens::ENTRY];
+pub static TASKS: &[Entry<Box<dyn TaskBuilder>>] =
+    &[images::ENTRY, language::ENTRY, language::PAIR, text::ENTRY, tokens::ENTRY];
 
 /// Mean −ln of the add-one frequencies in `counts` over `targets`, nats/token: the best context-free predictor
 /// as far as a sample tells it.

@@ -347,6 +347,13 @@ impl Cohort {
     pub(super) fn differentiate_validation(&mut self, who: &[bool]) -> Result<(), DeviceError> {
         let Some(net) = &mut self.net else { return Ok(()) };
         net.activate(who);
+        let Room { scalars, rounded, .. } = &mut self.room;
+        for (r, member) in self.members.iter().enumerate().filter(|(r, _)| who[*r]) {
+            member.scalars(0, scalars);
+            rounded.clear();
+            rounded.extend(scalars.iter().map(|s| *s as f32));
+            net.session.set_scalars(r, rounded);
+        }
         net.differentiate_validation(own_sets(&self.members, who))
     }
 

@@ -226,7 +226,8 @@ impl Member {
         for name in self.model().measures() {
             let measured = self.curves[*name].last().and_then(|p| p.value);
             // A diverged run is right no more often than chance.
-            let chance = if diverged && is_error(name) { 1.0 - 1.0 / self.task.vocab() as f64 } else { f64::NEG_INFINITY };
+            let chance =
+                if diverged && is_error(name) { 1.0 - 1.0 / self.task.vocab() as f64 } else { f64::NEG_INFINITY };
             if let Some(value) = measured.or(diverged.then_some(0.0)) {
                 self.metrics.insert(name.to_string(), value.max(chance));
             }

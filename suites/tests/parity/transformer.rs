@@ -33,6 +33,7 @@ fn network(f: &Fixture) -> Network {
         batch: f.int("batch"),
         seq: f.int("seq"),
         vocab: f.int("vocab"),
+        targets: f.int("seq"),
         label_smoothing: f.real("label_smoothing"),
     };
     match build("model", MODELS, "transformer", given).build(&shape).expect("valid shapes") {

@@ -8,7 +8,8 @@
 //!
 //! At step s, counted from 0, ε follows auto_LiRPA's smoothed schedule and λ = `lambda0`·(1 − ε/`eps`). Unlike there, ε
 //! is never below 1e-12: bounds are kept as centre and radius, so the loss then is plain cross-entropy and the regularisers'
-//! ratios are those of the limit. Biases start at 0. Images are in \[0, 1\] and not normalised.
+//! ratios are those of the limit. A layer has a bias,
+//! 0 at first, where no batch norm follows. Images are in \[0, 1\] and not normalised.
 
 mod measure;
 mod network;
@@ -53,9 +54,19 @@ pub(super) const ENTRY: Entry<Box<dyn Model>> = Entry {
         ),
         flag("tightness", "L_tightness: bounds may be at most 1/tau times as wide as the input's"),
         flag("relu_balance", "L_relu: active and inactive units within a factor tau of each other"),
-        def("lambda0", "weight of the regularisers at eps 0", ParamKind::Real { min: 0.0, max: 1e3 }, Preset::Real(0.5)),
+        def(
+            "lambda0",
+            "weight of the regularisers at eps 0",
+            ParamKind::Real { min: 0.0, max: 1e3 },
+            Preset::Real(0.5),
+        ),
         def("tau", "ratio from which a regulariser is 0", ParamKind::Real { min: 1e-3, max: 1.0 }, Preset::Real(0.5)),
-        def("eps", "radius to certify, l_inf, pixels in [0, 1]", ParamKind::Real { min: 1e-6, max: 1.0 }, Preset::Required),
+        def(
+            "eps",
+            "radius to certify, l_inf, pixels in [0, 1]",
+            ParamKind::Real { min: 1e-6, max: 1.0 },
+            Preset::Required,
+        ),
         def(
             "clean_steps",
             "steps at eps 0 before the warm-up",
@@ -232,7 +243,7 @@ impl Certified {
 impl Model for Certified {
     fn parameters(&self, classes: usize, pixels: usize) -> u64 {
         let hidden = self.hidden(pixels).unwrap_or_default();
-        let of = |layer: &Layer| layer.units * (layer.inputs + if self.has_norm(layer) { 3 } else { 1 });
+        let of = |layer: &Layer| layer.units * (layer.inputs + if self.has_norm(layer) { 2 } else { 1 });
         let all: usize = hidden.iter().map(of).sum();
         (all + classes * (Self::last_inputs(&hidden) + 1)) as u64
     }
@@ -260,6 +271,10 @@ impl Model for Certified {
             ShapeError(format!("{pixels} numbers an image are no square of {channels} channels"))
         })?;
         Builder::new(self, *shape, hidden).network().map(|n| Built::Network(Box::new(n)))
+    }
+
+    fn scalars(&self) -> &'static [&'static str] {
+        &["eps", "lambda"]
     }
 
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {

@@ -15,7 +15,8 @@ struct Affine {
     w: TensorId,
     /// |w|.
     size: TensorId,
-    bias: TensorId,
+    /// Absent before a batch norm, whose shift takes its place.
+    bias: Option<TensorId>,
 }
 
 /// Batch norm's parameters and running statistics.
@@ -73,14 +74,14 @@ impl<'m> Builder<'m> {
 
         let mut penalties = Vec::new();
         let streams = self.pass(Mode::Train, image, eps, &layers, &mut penalties)?;
-        let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, Some(last.bias), targets)?;
+        let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, last.bias, targets)?;
         let (robust, _) = self.graph.cross_entropy(margins, targets, self.shape.label_smoothing)?;
         let loss = self.regularised(robust, lambda, &penalties)?;
 
         let mut sums = Vec::new();
         let streams = self.pass(Mode::Evaluate, image, certified_eps, &layers, &mut sums)?;
-        let logits = self.graph.linear(streams.clean, last.w, Some(last.bias), None)?;
-        let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, Some(last.bias), targets)?;
+        let logits = self.graph.linear(streams.clean, last.w, last.bias, None)?;
+        let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, last.bias, targets)?;
         let (eval_loss, _) = self.graph.cross_entropy(margins, targets, 0.0)?;
         let mut measured = vec![self.graph.errors(logits, targets)?, self.graph.errors(margins, targets)?];
         measured.extend(sums);
@@ -95,17 +96,18 @@ impl<'m> Builder<'m> {
         id
     }
 
-    fn affine(&mut self, name: &str, [inputs, units]: [usize; 2], init: Init) -> Affine {
+    fn affine(&mut self, name: &str, [inputs, units]: [usize; 2], init: Init, has_bias: bool) -> Affine {
         let w = self.param(&format!("{name}.w"), &[inputs, units], init);
-        let bias = self.param(&format!("{name}.b"), &[units], Init::Constant(0.0));
+        let bias = has_bias.then(|| self.param(&format!("{name}.b"), &[units], Init::Constant(0.0)));
         Affine { w, size: self.graph.activation(Activation::Abs, w), bias }
     }
 
     fn layer(&mut self, i: usize) -> (Affine, Option<Norm>) {
         let layer = self.hidden[i];
         let name = format!("layer.{i}");
-        let affine = self.affine(&name, [layer.inputs, layer.units], self.model.init.of(&layer));
-        let norm = self.model.has_norm(&layer).then(|| {
+        let has_norm = self.model.has_norm(&layer);
+        let affine = self.affine(&name, [layer.inputs, layer.units], self.model.init.of(&layer), !has_norm);
+        let norm = has_norm.then(|| {
             let mut param = |part: &str, x| self.param(&format!("{name}.{part}"), &[layer.units], Init::Constant(x));
             let (gamma, beta) = (param("gamma", 1.0), param("beta", 0.0));
             let size = self.graph.activation(Activation::Abs, gamma);
@@ -124,7 +126,7 @@ impl<'m> Builder<'m> {
         let sizes = [Certified::last_inputs(&self.hidden), self.shape.vocab];
         let start = if self.model.init == Start::Ibp { Start::Uniform } else { self.model.init };
         let layer = Layer { inputs: sizes[0], units: sizes[1], places: 1, conv: None };
-        self.affine("last", sizes, start.of(&layer))
+        self.affine("last", sizes, start.of(&layer), true)
     }
 
     /// Through the hidden layers. `seen` gets a layer's penalty in training, where there is one, and its sums in evaluation.
@@ -167,8 +169,8 @@ impl<'m> Builder<'m> {
             self.graph.linear(rows, w, bias, None)
         };
         Ok(Streams {
-            clean: of(streams.clean, affine.w, Some(affine.bias))?,
-            centre: of(streams.centre, affine.w, Some(affine.bias))?,
+            clean: of(streams.clean, affine.w, affine.bias)?,
+            centre: of(streams.centre, affine.w, affine.bias)?,
             radius: of(streams.radius, affine.size, None)?,
         })
     }
