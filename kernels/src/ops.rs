@@ -6,10 +6,12 @@
 mod column;
 mod image;
 mod interval;
+mod linear_bounds;
 
 pub use column::ColumnOps;
 pub use image::{ImageOps, Patches};
 pub use interval::{INTERVAL_SUMS, IntervalOps, IntervalPenalty};
+pub use linear_bounds::LinearBoundOps;
 
 use crate::real::Real;
 use crate::reference::{self, LANES, fold_lanes};
@@ -164,7 +166,7 @@ pub struct CrossEntropy {
 
 /// The kernels of one device over one number type. One run at a time: the run axis is the caller's loop
 /// on a CPU.
-pub trait Ops<T: Real>: ColumnOps<T> + IntervalOps<T> + ImageOps<T> + Send + Sync {
+pub trait Ops<T: Real>: ColumnOps<T> + IntervalOps<T> + LinearBoundOps<T> + ImageOps<T> + Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 

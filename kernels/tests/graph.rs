@@ -348,6 +348,25 @@ fn robust_loss(c: &mut Case, x: Streams, shape: Patches, penalty: IntervalPenalt
     g.add(losses, penalties)
 }
 
+/// The loss of margins that are `share` linear bounds and the rest intervals' ones, of dense layers with batch normalisation.
+fn mixed_loss(c: &mut Case, x: Streams, sizes: &[usize], share: f64) -> Result<TensorId, ShapeError> {
+    let (share, rows) = (c.host_scalar(share), c.graph.tensor(x.clean).rows());
+    let (input, classes) = (x.radius, 3);
+    let targets = c.tokens(rows, classes as u32);
+    let (g, mut x, mut layers) = (&mut c.graph, x, Vec::new());
+    for pair in sizes.windows(2) {
+        let (before, _, layer) = Layer::new(g, "full", pair[0], pair[1]).bounded(g, x, None)?;
+        layers.push(layer);
+        x = relu(g, before)?;
+    }
+    let (w, b) = (g.param("head w", &[sizes[sizes.len() - 1], classes]), g.param("head bias", &[classes]));
+    let interval = g.worst_margins([x.centre, x.radius], w, Some(b), targets)?;
+    let z = g.linear(x.centre, w, Some(b), None)?;
+    let linear = g.linear_margins(input, &layers, [z, w], targets)?;
+    let margins = g.mix(share, interval, linear)?;
+    Ok(g.cross_entropy(margins, targets, 0.0)?.0)
+}
+
 /// A penalty of which every part counts.
 const PENALTY: IntervalPenalty = IntervalPenalty { width: 0, tau: 1.5, tightness: true, balance: true };
 const IMAGES: Patches = Patches { batch: 7, height: 5, width: 4, channels: 2, kernel: 3, stride: 2, padding: 1 };
@@ -376,6 +395,18 @@ fn a_certified_network_from_any_bounds() {
     let penalty = IntervalPenalty { tightness: false, ..PENALTY };
     let loss = robust_loss(&mut c, Streams { clean, centre, radius }, IMAGES, penalty).unwrap();
     c.check(loss);
+}
+
+#[test]
+fn linear_bounds_of_dense_layers() {
+    for (share, sizes) in [(1.0, &[5, 6, 7, 4][..]), (0.3, &[5, 6])] {
+        let mut c = Case::new();
+        let [clean, centre, width] = [(); 3].map(|()| c.input(&[7, 5]));
+        let size = c.graph.activation(Activation::Abs, width);
+        let radius = c.graph.scale(0.3, size);
+        let loss = mixed_loss(&mut c, Streams { clean, centre, radius }, sizes, share).unwrap();
+        c.check(loss);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod certified;
 
 use certified::{Layer, Streams, relu};
-use preheat_kernels::graph::{Graph, Session, TensorId};
+use preheat_kernels::graph::{BoundedLayer, Graph, Session, TensorId};
 use preheat_kernels::ops::{Activation, Patches};
 use preheat_kernels::reference::Reference;
 use preheat_kernels::rng::Stream;
@@ -166,5 +166,103 @@ fn a_corner_reaches_the_bounds_of_one_layer() {
             let (c, r) = (c[i * v + j], r[i * v + j]);
             assert!((high - (c + r)).abs() < 1e-12 && (low - (c - r)).abs() < 1e-12, "{low} {high} of {c} and {r}");
         }
+    }
+}
+
+/// Dense layers with batch normalisation and a head.
+#[derive(Clone, Debug)]
+struct Dense {
+    samples: usize,
+    sizes: Vec<usize>,
+    classes: usize,
+    eps: f64,
+    size: f64,
+    corners: bool,
+    seed: u64,
+}
+
+fn dense() -> impl Strategy<Value = Dense> {
+    let eps = prop_oneof![Just(0.0), 1e-9..1e-3, 0.0..0.6];
+    let shape = (1_usize..6, prop::collection::vec(1_usize..9, 2..5), 2_usize..6);
+    (shape, eps, 0.1..2.0, any::<bool>(), any::<u64>()).prop_map(
+        |((samples, sizes, classes), eps, size, corners, seed)| Dense {
+            samples,
+            sizes,
+            classes,
+            eps,
+            size,
+            corners,
+            seed,
+        },
+    )
+}
+
+impl Dense {
+    fn check(&self) {
+        let (mut g, n) = (Graph::new(), self.samples);
+        let shape = [n, self.sizes[0]];
+        let (clean, off, targets) = (g.input("x", &shape), g.input("off", &shape), g.tokens("targets", n));
+        let eps = g.host_scalar(0);
+        let (centre, radius) = g.input_box(clean, eps, [0.0, 1.0]).unwrap();
+        let away = g.mul(off, radius).unwrap();
+        let mut at = g.add(centre, away).unwrap();
+        let (mut x, mut layers) = (Streams { clean, centre, radius }, Vec::new());
+        for pair in self.sizes.windows(2) {
+            let (before, point, layer) =
+                Layer::new(&mut g, "full", pair[0], pair[1]).bounded(&mut g, x, Some(at)).unwrap();
+            layers.push(layer);
+            x = relu(&mut g, before).unwrap();
+            at = g.activation(Activation::Relu, point.expect("a point goes in"));
+        }
+        let (w, b) = (g.param("w", &[g.tensor(at).width(), self.classes]), g.param("b", &[self.classes]));
+        let intervals = g.worst_margins([x.centre, x.radius], w, Some(b), targets).unwrap();
+        let z = g.linear(x.centre, w, Some(b), None).unwrap();
+        let linear = g.linear_margins(radius, &layers, [z, w], targets).unwrap();
+        let logits = g.linear(at, w, Some(b), None).unwrap();
+        let before = layers.iter().flat_map(|layer| layer.interval);
+        let roots: Vec<TensorId> = [intervals, linear, logits].into_iter().chain(before).collect();
+        let program = Arc::new(g.compile(1, &[("all", &roots)]));
+        let all = program.entry("all").unwrap();
+        let mut session = Session::<f64, _>::new(Arc::clone(&program), Reference);
+        for (i, id) in program.graph().params().enumerate() {
+            let values = uniform(session.get(id, 0).len(), self.seed, i as u32);
+            session.get_mut(id, 0).iter_mut().zip(values).for_each(|(w, x)| *w = self.size * (2.0 * x - 1.0));
+        }
+        let len = shape[0] * shape[1];
+        session.get_mut(clean, 0).copy_from_slice(&uniform(len, self.seed, 100));
+        let off_by = |x: f64| if self.corners { (2.0 * x - 1.0).signum() } else { 2.0 * x - 1.0 };
+        let away: Vec<f64> = uniform(len, self.seed, 101).into_iter().map(off_by).collect();
+        session.get_mut(off, 0).copy_from_slice(&away);
+        for (i, y) in session.tokens_mut(targets, 0).iter_mut().enumerate() {
+            *y = (i % self.classes) as u32;
+        }
+        session.set_scalars(0, [self.eps]);
+        session.run(all);
+        let read = |id| session.output(all, id, 0);
+        let bends = |layer: &BoundedLayer| {
+            read(layer.interval[0]).iter().zip(read(layer.interval[1])).any(|(c, r)| c.abs() <= *r)
+        };
+        let no_bend = !layers.iter().any(bends);
+        for (at, (&linear, &of_intervals)) in read(linear).iter().zip(read(intervals)).enumerate() {
+            let (i, row) = (at / self.classes, &read(logits)[at / self.classes * self.classes..]);
+            let (own, other) = (row[i % self.classes], row[at % self.classes]);
+            let rounding = 1e-11 * (1.0 + own.abs() + other.abs() + linear.abs() + of_intervals.abs());
+            assert!(other - own <= linear + rounding, "a margin of {} above {linear}", other - own);
+            if self.eps == 0.0 {
+                assert!((other - own - linear).abs() <= rounding, "a point's margin {} is not {linear}", other - own);
+            }
+            if no_bend {
+                assert!(linear <= of_intervals + rounding, "{linear} is above {of_intervals} of intervals");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// Linear bounds hold, are the margins themselves for points, and where no ReLU bends no intervals are tighter.
+    #[test]
+    fn no_point_of_the_box_has_a_margin_above_the_linear_bound(network in dense()) {
+        network.check();
     }
 }

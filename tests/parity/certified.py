@@ -12,6 +12,8 @@ from torch.nn import functional
 BN_EPS, MOMENTUM = 1e-5, 0.1
 # eps is never below, and nothing is divided by a width below.
 LEAST_EPS, LEAST_WIDTH = 1e-12, 1e-30
+# Linear bounds have no smaller weight.
+LEAST_SHARE = 1e-5
 
 
 @dataclasses.dataclass
@@ -28,6 +30,7 @@ class Certified:
     eps: float
     clean_steps: int
     eps_warmup_steps: int
+    bounds: str = "ibp"
     running: dict = dataclasses.field(default_factory=dict)
 
     def eps_at(self, s):
@@ -50,31 +53,37 @@ class Certified:
         """The certified loss of bytes [B, pixels] at a step counted from 1, regularised; without a step that of an evaluation."""
         targets = targets.reshape(-1)
         eps = self.eps if step is None else self.eps_at(step - 1)
-        margins, penalty = self.bounds(p, inputs, targets, max(eps, LEAST_EPS), step is not None)
+        margins, penalty, linear = self.margins(p, inputs, targets, max(eps, LEAST_EPS), step is not None)
+        share = (self.eps - eps) / self.eps
+        if step is not None and self.bounds == "crown-ibp" and share >= LEAST_SHARE:
+            margins = share * linear() + (1 - share) * margins
         loss = functional.cross_entropy(margins, targets, label_smoothing=label_smoothing)
         if step is not None and self.lambda0 > 0 and (self.tightness or self.relu_balance):
             loss = loss + self.lambda0 * (1 - eps / self.eps) * penalty
         return loss
 
-    def bounds(self, p, inputs, targets, eps, training):
-        """(margins [B, V] at worst, the regularisers' mean over layers)"""
+    def margins(self, p, inputs, targets, eps, training):
+        """(margins [B, V] at worst, the regularisers' mean over layers, what computes the margins by linear bounds)"""
         some = p["last.w"]
         x = inputs.to(some.dtype) / 255
         below, above = torch.clamp(x, max=eps), torch.clamp(1 - x, max=eps)
         c, r = x + (above - below) / 2, (above + below) / 2
-        first, penalties = r.mean(), []
+        first, penalties, image, layers = r.mean(), [], (c - r, c + r), []
         for i in range(self.conv_layers + self.layers):
             x, c, r = self.layer(p, i, x, c, r)
+            norm = None
             if f"layer.{i}.gamma" in p:
-                x, c, r = self.batch_norm(p, i, x, c, r, training)
+                (x, c, r), norm = self.batch_norm(p, i, x, c, r, training)
             penalties.append(self.penalty(c, r, first))
             low, high = c - r, c + r
+            layers.append((low, high, norm))
             half = high / 2
             active, unstable = low > 0, (low <= 0) & (high > 0)
             zero = torch.zeros_like(c)
             x = torch.relu(x)
             c, r = (torch.where(active, here, torch.where(unstable, half, zero)) for here in (c, r))
-        return worst_margins(c.flatten(1), r.flatten(1), p["last.w"], p["last.b"], targets), sum(penalties) / len(penalties)
+        margins = worst_margins(c.flatten(1), r.flatten(1), p["last.w"], p["last.b"], targets)
+        return margins, sum(penalties) / len(penalties), lambda: linear_margins(p, image, layers, targets)
 
     def layer(self, p, i, x, c, r):
         """An affine layer on all three; images are [B, H, W, channels] from the first convolution on."""
@@ -107,7 +116,7 @@ class Certified:
                 self.running[i] = tuple(old + MOMENTUM * (new - old) for old, new in zip((mean, var), seen))
             mean, var = now
         scale = gamma / torch.sqrt(var + BN_EPS)
-        return (x - mean) * scale + beta, (c - mean) * scale + beta, r * scale.abs()
+        return ((x - mean) * scale + beta, (c - mean) * scale + beta, r * scale.abs()), (mean, scale)
 
     def penalty(self, c, r, first):
         tau, total = self.tau, 0.0
@@ -121,6 +130,31 @@ class Certified:
                 if a > 0 and b > 0:
                     total = total + torch.relu(tau - torch.minimum(a, b) / torch.maximum(a, b)) / tau
         return total
+
+
+def linear_margins(p, image, layers, targets):
+    """Upper bounds of the margins: a x + b of the units' values x, taken back from the last of dense layers to the image."""
+    w, bias = p["last.w"], p["last.b"]
+    a, b = (w[None] - w.T[targets][:, :, None]).transpose(1, 2), bias - bias[targets][:, None]
+    for i, (low, high, norm) in reversed(list(enumerate(layers))):
+        # ReLU lies below high (z - low) / (high - low), and above z or 0.
+        bent, active = (low <= 0) & (high > 0), (low > 0).to(low.dtype)
+        apart = torch.where(bent, high - low, torch.ones_like(low))
+        upper = torch.where(bent, high / apart, active)
+        lower = torch.where(bent, (high > -low).to(low.dtype), active)
+        offset = torch.where(bent, -low * high / apart, torch.zeros_like(low))
+        positive, negative = a.clamp(min=0), a.clamp(max=0)
+        b = b + (positive * offset[:, None]).sum(-1)
+        a = positive * upper[:, None] + negative * lower[:, None]
+        if norm is not None:
+            mean, scale = norm
+            b = b + a @ (p[f"layer.{i}.beta"] - mean * scale)
+            a = a * scale
+        else:
+            b = b + a @ p[f"layer.{i}.b"]
+        a = a @ p[f"layer.{i}.w"].T
+    low, high = (x[:, None] for x in image)
+    return b + (a.clamp(min=0) * high + a.clamp(max=0) * low).sum(-1)
 
 
 def worst_margins(c, r, w, b, targets):

@@ -5,7 +5,8 @@ use preheat_kernels::cpu::Cpu;
 use preheat_kernels::device::{Device, DeviceError, Replay};
 use preheat_kernels::graph::{Program, Session};
 use preheat_kernels::ops::{
-    Activation, Attention, ColumnOps, Columns, CrossEntropy, ImageOps, IntervalOps, KRange, MatMul, Ops, Start,
+    Activation, Attention, ColumnOps, Columns, CrossEntropy, ImageOps, IntervalOps, KRange, LinearBoundOps, MatMul,
+    Ops, Start,
 };
 use preheat_kernels::real::Real;
 use preheat_kernels::update::UpdateExpr;
@@ -88,6 +89,7 @@ fn heads(s: &Attention) -> impl Iterator<Item = Head> {
 
 impl ColumnOps<f32> for Rounded {}
 impl IntervalOps<f32> for Rounded {}
+impl LinearBoundOps<f32> for Rounded {}
 impl ImageOps<f32> for Rounded {}
 
 impl Ops<f32> for Rounded {

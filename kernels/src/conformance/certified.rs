@@ -1,8 +1,8 @@
 //! Small certified networks: a convolution and a layer with batch normalisation, a clean stream and bounds beside it,
-//! penalties of the bounds, worst margins, running statistics.
+//! penalties of the bounds, worst margins by intervals and by linear bounds, running statistics.
 
 use super::{Built, FIT, Seen, every_instruction};
-use crate::graph::{Graph, TensorId};
+use crate::graph::{BoundedLayer, Graph, TensorId};
 use crate::ops::{Activation, IntervalPenalty, Patches};
 
 /// Sizes of one.
@@ -81,21 +81,25 @@ impl Certified {
         let values = vec![clean, centre, radius, first];
         let mut b = Building { g, first, values, states: Vec::new(), penalties: Vec::new() };
         let x = Streams { clean, centre, radius }.map(|x| b.g.patches(x, self.images).expect(FIT));
-        let x = b.layer(self, "convolution", x, self.channels);
+        let (x, _) = b.layer(self, "convolution", x, self.channels);
         let flat = [n, self.images.rows() / n * self.channels];
         let x = x.map(|x| b.g.reshape(x, &flat).expect(FIT));
-        let x = b.layer(self, "layer", x, self.width);
+        let between = x.radius;
+        let (x, layer) = b.layer(self, "layer", x, self.width);
         let (w, bias) = (b.g.param("head", &[self.width, self.classes]), b.g.param("head bias", &[self.classes]));
         let worst = b.g.worst_margins([x.centre, x.radius], w, Some(bias), targets).expect(FIT);
         let logits = b.g.linear(x.clean, w, Some(bias), None).expect(FIT);
-        let (robust, _) = b.g.cross_entropy(worst, targets, 0.0).expect(FIT);
+        let z = b.g.linear(x.centre, w, Some(bias), None).expect(FIT);
+        let linear = b.g.linear_margins(between, &[layer], [z, w], targets).expect(FIT);
+        let mixed = b.g.mix(share, worst, linear).expect(FIT);
+        let (robust, _) = b.g.cross_entropy(mixed, targets, 0.0).expect(FIT);
         let (natural, _) = b.g.cross_entropy(logits, targets, 0.0).expect(FIT);
         let rates = [worst, logits].map(|x| b.g.errors(x, targets).expect(FIT));
         let loss = b.loss([robust, natural], share);
         b.g.backward(loss, &[]);
         let norm = b.g.grad_norm();
         let done = b.g.update(norm, every_instruction(), Some(1e-2));
-        b.values.extend([worst, logits, robust, natural, loss, norm].into_iter().chain(rates));
+        b.values.extend([worst, linear, mixed, logits, robust, natural, loss, norm].into_iter().chain(rates));
         let tokens = [(bytes, 256), (targets, self.classes)];
         Built::new(b.g, runs, Seen { tokens, values: b.values, states: b.states, inputs: Vec::new(), done })
     }
@@ -103,7 +107,7 @@ impl Certified {
 
 impl Building {
     /// An affine map, batch normalisation by the clean stream's statistics, a penalty, ReLU.
-    fn layer(&mut self, network: &Certified, name: &str, x: Streams, outputs: usize) -> Streams {
+    fn layer(&mut self, network: &Certified, name: &str, x: Streams, outputs: usize) -> (Streams, BoundedLayer) {
         let g = &mut self.g;
         let w = g.param(name, &[g.tensor(x.clean).width(), outputs]);
         let [bias, gamma, beta] = ["bias", "gamma", "beta"].map(|part| g.param(&format!("{name} {part}"), &[outputs]));
@@ -130,7 +134,8 @@ impl Building {
         let active = g.activation(Activation::Relu, clean);
         self.values.extend([mean, var, rstd, clean, centre, radius, penalty, sums, c_out, r_out]);
         self.penalties.push(penalty);
-        Streams { clean: active, centre: c_out, radius: r_out }
+        let layer = BoundedLayer { w, scale: Some(scale), interval: [centre, radius] };
+        (Streams { clean: active, centre: c_out, radius: r_out }, layer)
     }
 
     /// robust + `share`·natural + `share`·Σ penalties.

@@ -9,6 +9,7 @@ mod embedding;
 mod gemm;
 mod image;
 mod interval;
+mod linear_bounds;
 mod loss;
 mod norm;
 mod peak;

@@ -241,6 +241,27 @@ structures! {
     }
     /// Wrong rows.
     Errors { logits: Operand, targets: Operand, wrong: Operand, active: DeviceAddress, rows: u32, classes: u32 }
+    /// Differences of classes from targets.
+    Contrasts { targets: Operand, out: Operand, active: DeviceAddress, count: u32, classes: u32 }
+    /// Coefficients through ReLU; `group` rows share intervals.
+    LinearRelu {
+        a: Operand, c: Operand, r: Operand, a_out: Operand, b: Operand, active: DeviceAddress,
+        rows: u32, group: u32, width: u32, unused: u32,
+    }
+    /// Their gradients, and those of `count` intervals.
+    LinearReluBackward {
+        a: Operand, c: Operand, r: Operand, da_out: Operand, db: Operand, da: Operand, dc: Operand, dr: Operand,
+        active: DeviceAddress, count: u32, group: u32, width: u32, unused: u32,
+    }
+    /// Products of rows with the row that their group has; with `size` of |a|.
+    GroupDot {
+        a: Operand, x: Operand, out: Operand, active: DeviceAddress, rows: u32, group: u32, width: u32, size: u32,
+    }
+    /// Their gradients; `count` is that of x.
+    GroupDotBackward {
+        a: Operand, x: Operand, dout: Operand, da: Operand, dx: Operand, active: DeviceAddress,
+        count: u32, group: u32, width: u32, size: u32,
+    }
     /// Update expressions. The norm is read where the gradient is clipped.
     Update {
         param: Operand, grad: Operand, norm: Operand, states: States, scalars: Scalars, active: DeviceAddress,

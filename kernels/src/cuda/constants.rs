@@ -2,6 +2,7 @@
 
 use crate::math::{ERF_LARGE, ERF_SMALL, EXP, LN, LN_2_HIGH, LN_2_LOW, ROUNDER, SQRT_HALF_BITS, TANH};
 use crate::reference::interval::LEAST_WIDTH;
+use crate::reference::linear_bounds::LEAST_RADIUS;
 use crate::reference::{GELU_CUBIC, GELU_SCALE, NORMAL_PEAK, REDUCE_BLOCK};
 use crate::rng::{MULTIPLIERS, WEYL};
 use std::fmt::Write;
@@ -29,6 +30,7 @@ pub(super) fn constants() -> String {
         ("GELU_SLOPE_CUBIC", (6.0 * GELU_SCALE * GELU_CUBIC) as f32),
         ("GELU_SLOPE_LINEAR", (2.0 * GELU_SCALE) as f32),
         ("LEAST_WIDTH", LEAST_WIDTH as f32),
+        ("LEAST_RADIUS", LEAST_RADIUS as f32),
     ];
     for (name, x) in numbers {
         writeln!(text, "#define {name} {}", literal(x)).expect("a string grows");

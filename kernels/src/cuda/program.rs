@@ -1,6 +1,7 @@
 //! A program's entries as lists of work, made once: whatever changes from step to step lies in device memory.
 
 mod bounds;
+mod linear_bounds;
 
 use super::launch::{self, Begin, Cohort, EntropyGradient, Randomness, UpdateOperands, block_count};
 use super::{DeviceAddress, Launch, Operand, Scalar, Work, gemm};

@@ -333,6 +333,7 @@ impl<E: Exec> CudaSession<E> {
                 (step.inputs[1], step.inputs[0].width)
             }
             Op::Margins => (step.inputs[2], step.inputs[0].width),
+            Op::Contrasts => (step.inputs[0], step.outputs[0].width),
             _ => return,
         };
         for r in (0..self.program.runs).filter(|r| self.control.is_active(*r)) {

@@ -51,13 +51,14 @@ pub struct Sources {
 }
 
 /// (name, text) of the kernels' files.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("elementwise.cu", include_str!("../../cuda/elementwise.cu")),
     ("rows.cu", include_str!("../../cuda/rows.cu")),
     ("sums.cu", include_str!("../../cuda/sums.cu")),
     ("columns.cu", include_str!("../../cuda/columns.cu")),
     ("images.cu", include_str!("../../cuda/images.cu")),
     ("bounds.cu", include_str!("../../cuda/bounds.cu")),
+    ("linear_bounds.cu", include_str!("../../cuda/linear_bounds.cu")),
     ("embedding.cu", include_str!("../../cuda/embedding.cu")),
     ("matmul.cu", include_str!("../../cuda/matmul.cu")),
 ];

@@ -3,7 +3,7 @@
 use super::backward::Reverse;
 use super::build::Built;
 use super::session::Operands;
-use super::{Graph, Node, Op, ShapeError, TensorId};
+use super::{Graph, Node, Op, ShapeError, TensorId, linear_bounds};
 use crate::ops::{INTERVAL_SUMS, IntervalPenalty, Ops, Patches};
 use crate::real::Real;
 
@@ -159,7 +159,7 @@ impl Reverse<'_> {
             }
             Op::PairDistances => self.unary(input(0), Op::PairDistancesBackward, &[input(0), dy]),
             Op::Margins => self.both(node, Op::MarginsBackward, &[dy, input(2)]),
-            _ => {}
+            _ => self.linear_bounds(node, dy),
         }
     }
 
@@ -247,6 +247,6 @@ fn interval<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
             ops.errors(o.width(0), o.input(0), o.token_input(1), wrong);
             o.output(0)[0] = ops.sum(wrong) / T::from_f64(wrong.len() as f64);
         }
-        op => unreachable!("{} is executed elsewhere", op.name()),
+        _ => linear_bounds::compute(ops, o),
     }
 }

@@ -11,6 +11,7 @@ mod backward;
 mod bounds;
 mod build;
 mod layout;
+mod linear_bounds;
 mod micro_batch;
 mod node;
 mod optimizer;
@@ -18,6 +19,7 @@ mod plan;
 mod session;
 
 pub use backward::Gradients;
+pub use linear_bounds::BoundedLayer;
 pub(crate) use micro_batch::Part;
 pub use node::{Node, Op};
 pub use optimizer::{Given, PerTensor, ScalarSource, TensorUpdate, Update};

@@ -140,6 +140,22 @@ pub enum Op {
     MarginsBackward,
     /// logits\[N,V\], targets\[N\] → share of wrong rows\[1\], wrong\[N\].
     Errors,
+    /// targets\[N\] → S\[N·V,V\]: row (i, j) is e_j − e_y.
+    Contrasts,
+    /// a\[N·G,K\], centre\[N,K\], radius\[N,K\] → a'\[N·G,K\], b\[N·G\].
+    LinearRelu,
+    /// a, centre, radius, da', db → da, dcentre, dradius.
+    LinearReluBackward,
+    /// a\[N·G,K\], x\[N,K\] → Σ_k a·x \[N·G\].
+    GroupDot {
+        /// Of |a|.
+        size: bool,
+    },
+    /// a, x, dout → da, dx.
+    GroupDotBackward {
+        /// Of |a|.
+        size: bool,
+    },
     /// state, x → state ← state + rate·(x − state). The output is the state itself.
     Ema {
         /// Weight of the new value.
@@ -215,6 +231,11 @@ impl Op {
             Self::Margins => "margins",
             Self::MarginsBackward => "margins backward",
             Self::Errors => "errors",
+            Self::Contrasts => "contrasts",
+            Self::LinearRelu => "linear relu",
+            Self::LinearReluBackward => "linear relu backward",
+            Self::GroupDot { .. } => "group dot",
+            Self::GroupDotBackward { .. } => "group dot backward",
             Self::Ema { .. } => "running mean",
             Self::Update { .. } => "update",
         }

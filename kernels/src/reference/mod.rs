@@ -9,6 +9,7 @@ mod elementwise;
 mod embedding;
 pub(crate) mod image;
 pub(crate) mod interval;
+pub(crate) mod linear_bounds;
 mod loss;
 mod matmul;
 mod norm;
@@ -20,7 +21,9 @@ pub(crate) use loss::weights as loss_weights;
 pub(crate) use reduce::add_columns;
 pub use reduce::{LANES, REDUCE_BLOCK, fold_lanes};
 
-use crate::ops::{Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, MatMul, Ops, Start};
+use crate::ops::{
+    Activation, Attention, ColumnOps, CrossEntropy, ImageOps, IntervalOps, LinearBoundOps, MatMul, Ops, Start,
+};
 use crate::real::Real;
 use crate::update::UpdateExpr;
 
@@ -30,6 +33,7 @@ pub struct Reference;
 
 impl<T: Real> ColumnOps<T> for Reference {}
 impl<T: Real> IntervalOps<T> for Reference {}
+impl<T: Real> LinearBoundOps<T> for Reference {}
 impl<T: Real> ImageOps<T> for Reference {}
 
 impl<T: Real> Ops<T> for Reference {

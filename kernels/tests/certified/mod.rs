@@ -1,6 +1,6 @@
 //! Layers of a small certified network: a clean stream, and bounds that share its batch statistics.
 
-use preheat_kernels::graph::{Graph, ShapeError, TensorId};
+use preheat_kernels::graph::{BoundedLayer, Graph, ShapeError, TensorId};
 use preheat_kernels::ops::{Activation, Patches};
 
 /// What a layer computes side by side.
@@ -50,6 +50,15 @@ impl Layer {
         x: Streams,
         point: Option<TensorId>,
     ) -> Result<(Streams, Option<TensorId>), ShapeError> {
+        self.bounded(g, x, point).map(|(streams, point, _)| (streams, point))
+    }
+    /// The same, and what linear bounds need to know of the layer.
+    pub(crate) fn bounded(
+        self,
+        g: &mut Graph,
+        x: Streams,
+        point: Option<TensorId>,
+    ) -> Result<(Streams, Option<TensorId>, BoundedLayer), ShapeError> {
         let clean = g.linear(x.clean, self.w, Some(self.bias), None)?;
         let centre = g.linear(x.centre, self.w, Some(self.bias), None)?;
         let size = g.activation(Activation::Abs, self.w);
@@ -71,7 +80,8 @@ impl Layer {
                 Some(g.column_affine(y, normed)?)
             }
         };
-        Ok((streams, point))
+        let interval = [streams.centre, streams.radius];
+        Ok((streams, point, BoundedLayer { w: self.w, scale: Some(scale), interval }))
     }
 }
 

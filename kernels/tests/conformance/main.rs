@@ -6,6 +6,8 @@ mod elementwise;
 mod gradients;
 mod images;
 mod intervals;
+mod linear_bounds;
+mod linear_gradients;
 mod rows;
 mod support;
 mod update;

@@ -4,6 +4,7 @@
 //! end where memory ends.
 
 mod bounds;
+mod linear_bounds;
 
 use crate::emulator::{Emulator, Order};
 use preheat_kernels::cuda::launch::{self, Begin, Cohort, EntropyGradient, TileEdge, UpdateOperands};

@@ -37,6 +37,8 @@ mod elementwise;
 mod images;
 #[path = "../conformance/intervals.rs"]
 mod intervals;
+#[path = "../conformance/linear_bounds.rs"]
+mod linear_bounds;
 #[path = "../conformance/rows.rs"]
 mod rows;
 #[expect(unreachable_pub, reason = "it is also a crate")]

@@ -12,7 +12,7 @@ use preheat_suites::registry::Scalar;
 use preheat_suites::train::{Compiled, initialise};
 use std::sync::Arc;
 
-const FIXTURES: [&str; 3] = ["certified_plain", "certified_all", "certified_conv"];
+const FIXTURES: [&str; 4] = ["certified_plain", "certified_all", "certified_conv", "certified_linear"];
 /// Steps whose gradients are recorded: at eps 0, and while it rises.
 const DIFFERENTIATED: [usize; 2] = [1, 10];
 
@@ -23,8 +23,11 @@ fn model(f: &Fixture) -> Box<dyn Model> {
     let given = ints.map(|key| (key, int(key))).into_iter();
     let given = given.chain(["tightness", "relu_balance"].map(|key| (key, flag(key))));
     let given = given.chain(["lambda0", "tau"].map(|key| (key, Scalar::Real(f.real(key)))));
-    let norm = Scalar::Text(f.recipe["norm"].as_str().expect("text").into());
-    build("model", MODELS, "certified", given.chain([("batch_norm", norm), ("eps", Scalar::Real(f.real("radius")))]))
+    let text = |x: &str| Scalar::Text(x.into());
+    let norm = text(f.recipe["norm"].as_str().expect("text"));
+    let bounds = text(f.recipe["bounds"].as_str().unwrap_or("ibp"));
+    let given = given.chain([("batch_norm", norm), ("bounds", bounds), ("eps", Scalar::Real(f.real("radius")))]);
+    build("model", MODELS, "certified", given)
 }
 
 /// Trains a fixture's network; `limits` are those of losses, of gradients and of the evaluation.

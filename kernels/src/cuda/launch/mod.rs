@@ -7,6 +7,7 @@ mod bounds;
 mod columns;
 mod elementwise;
 mod images;
+mod linear_bounds;
 mod matmul;
 mod rows;
 
@@ -21,6 +22,7 @@ pub use elementwise::{
     fill, mul, scale, update,
 };
 pub use images::{patches, patches_backward, pixels};
+pub use linear_bounds::{Groups, contrasts, group_dot, group_dot_backward, linear_relu, linear_relu_backward};
 pub use matmul::{Begin, TileEdge, matmul, matmul_in_tiles};
 pub use rows::{
     EntropyGradient, block_count, column_sum, cross_entropy, cross_entropy_backward, keep, layer_norm,

@@ -45,6 +45,11 @@ impl Layout<'_> {
                 let of_rows = launch::errors(cohort, rows_of(step), operands);
                 vec![of_rows, launch::mean(cohort, rows, rows, wrong, o.output(0))]
             }
+            Op::Contrasts
+            | Op::LinearRelu
+            | Op::LinearReluBackward
+            | Op::GroupDot { .. }
+            | Op::GroupDotBackward { .. } => vec![self.linear_bounds(step)],
             _ => vec![self.intervals(step)],
         }
     }

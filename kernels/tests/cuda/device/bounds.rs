@@ -6,12 +6,12 @@ use preheat_kernels::ops::{ColumnOps, ImageOps, IntervalOps, IntervalPenalty, Pa
 
 impl Call<'_> {
     /// Launches and reads `out` back.
-    fn compute(&mut self, launches: &[Launch], from: Operand, out: &mut [f32]) {
+    pub(super) fn compute(&mut self, launches: &[Launch], from: Operand, out: &mut [f32]) {
         self.launch(launches);
         self.read(from, out);
     }
     /// Launches and reads two outputs back.
-    fn compute_two(&mut self, launches: &[Launch], from: [Operand; 2], [a, b]: [&mut [f32]; 2]) {
+    pub(super) fn compute_two(&mut self, launches: &[Launch], from: [Operand; 2], [a, b]: [&mut [f32]; 2]) {
         self.compute(launches, from[0], a);
         self.read(from[1], b);
     }

@@ -10,6 +10,10 @@
 //! is never below 1e-12: bounds are kept as centre and radius, so the loss then is plain cross-entropy and the regularisers'
 //! ratios are those of the limit. A layer has a bias,
 //! 0 at first, where no batch norm follows. Images are in \[0, 1\] and not normalised.
+//!
+//! With `bounds: crown-ibp` the training loss is that of margins which are κ·CROWN + (1 − κ)·IBP, κ = 1 − ε/`eps`, 0 below 1e-5:
+//! linear bounds taken back through the dense layers, whose ReLUs' intervals are IBP's (Zhang et al. 2020). What is measured
+//! stays pure IBP.
 
 mod measure;
 mod network;
@@ -52,6 +56,12 @@ pub(super) const ENTRY: Entry<Box<dyn Model>> = Entry {
             ParamKind::Choice(&["none", "conv", "full"]),
             Preset::Text("none"),
         ),
+        def(
+            "bounds",
+            "of the training loss: crown-ibp mixes linear bounds in, with weight 1 at eps 0 and 0 at its value",
+            ParamKind::Choice(&["ibp", "crown-ibp"]),
+            Preset::Text("ibp"),
+        ),
         flag("tightness", "L_tightness: bounds may be at most 1/tau times as wide as the input's"),
         flag("relu_balance", "L_relu: active and inactive units within a factor tau of each other"),
         def(
@@ -88,6 +98,8 @@ const MID: f64 = 0.25;
 const POWER: f64 = 4.0;
 /// The least ε.
 const LEAST_EPS: f64 = 1e-12;
+/// The least weight of linear bounds.
+const LEAST_SHARE: f64 = 1e-5;
 
 /// The model's hyper-parameters.
 #[derive(Clone, Debug)]
@@ -99,6 +111,7 @@ pub(super) struct Certified {
     width: usize,
     init: Start,
     batch_norm: BatchNorm,
+    bounds: Bounds,
     tightness: bool,
     relu_balance: bool,
     lambda0: f64,
@@ -121,6 +134,13 @@ enum BatchNorm {
     None,
     Conv,
     Full,
+}
+
+/// What bounds the margins of the training loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bounds {
+    Ibp,
+    CrownIbp,
 }
 
 /// A hidden layer's sizes: `inputs` a unit, `units` (channels of a convolution), `places` where they are computed in one image.
@@ -155,6 +175,7 @@ impl Certified {
                 "full" => BatchNorm::Full,
                 _ => BatchNorm::None,
             },
+            bounds: if p.text("bounds") == "crown-ibp" { Bounds::CrownIbp } else { Bounds::Ibp },
             tightness: p.flag("tightness"),
             relu_balance: p.flag("relu_balance"),
             lambda0: p.real("lambda0"),
@@ -168,6 +189,9 @@ impl Certified {
         }
         if model.batch_norm == BatchNorm::Conv && model.conv_layers == 0 {
             return Err(Invalid::new("batch_norm", "is conv without convolutions; allowed: none, full"));
+        }
+        if model.bounds == Bounds::CrownIbp && model.conv_layers > 0 {
+            return Err(Invalid::new("bounds", "is crown-ibp with convolutions; allowed: ibp"));
         }
         Ok(model)
     }
@@ -235,6 +259,19 @@ impl Certified {
         self.lambda0 * (1.0 - eps / self.eps)
     }
 
+    /// The weight of linear bounds at this ε.
+    fn linear_share_at(&self, eps: f64) -> f64 {
+        let share = (self.eps - eps) / self.eps;
+        if share < LEAST_SHARE { 0.0 } else { share }
+    }
+
+    /// Floating point operations an image and step of linear bounds: a row a class back through each layer, no gradient of
+    /// the classes' contrasts; the logits that they start from.
+    fn linear_flops(hidden: &[Layer], classes: usize) -> f64 {
+        let layers: usize = hidden.iter().map(|layer| 6 * classes * layer.inputs * layer.units).sum();
+        (layers + (4 * classes + 6) * classes * Self::last_inputs(hidden)) as f64
+    }
+
     const fn is_regularised(&self) -> bool {
         self.lambda0 > 0.0 && (self.tightness || self.relu_balance)
     }
@@ -259,7 +296,8 @@ impl Model for Certified {
             (2 * passes * streams * layer.places * layer.inputs * layer.units) as f64
         };
         let last = (6 * Self::last_inputs(&hidden) * (classes + classes * classes)) as f64;
-        batch as f64 * (hidden.iter().enumerate().map(of).sum::<f64>() + last)
+        let linear = if self.bounds == Bounds::CrownIbp { Self::linear_flops(&hidden, classes) } else { 0.0 };
+        batch as f64 * (hidden.iter().enumerate().map(of).sum::<f64>() + last + linear)
     }
 
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError> {
@@ -280,6 +318,9 @@ impl Model for Certified {
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {
         let eps = self.eps_at((step - 1) as f64);
         out.extend([eps.max(LEAST_EPS), self.lambda_at(eps)]);
+        if self.bounds == Bounds::CrownIbp {
+            out.push(self.linear_share_at(eps));
+        }
     }
 
     fn measures(&self) -> &'static [&'static str] {

@@ -1,8 +1,8 @@
 //! The graph: clean images, centres and radii side by side.
 
-use super::{Certified, KERNEL, Layer, Start};
+use super::{Bounds, Certified, KERNEL, Layer, Start};
 use crate::models::{Init, Network, Shape};
-use preheat_kernels::graph::{Graph, ShapeError, TensorId};
+use preheat_kernels::graph::{BoundedLayer, Graph, ShapeError, TensorId};
 use preheat_kernels::ops::{Activation, IntervalPenalty, Patches};
 
 /// Added to variances, and the weight of a new batch in the running statistics: PyTorch's.
@@ -39,6 +39,15 @@ struct Streams {
     radius: TensorId,
 }
 
+/// What came of the hidden layers.
+struct Passed {
+    streams: Streams,
+    /// Of the image.
+    radius: TensorId,
+    /// As linear bounds go back through them.
+    layers: Vec<BoundedLayer>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Statistics of the batch.
@@ -73,13 +82,13 @@ impl<'m> Builder<'m> {
         self.init.push((certified_eps, Init::Constant(self.model.eps as f32)));
 
         let mut penalties = Vec::new();
-        let streams = self.pass(Mode::Train, image, eps, &layers, &mut penalties)?;
-        let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, last.bias, targets)?;
+        let passed = self.pass(Mode::Train, image, eps, &layers, &mut penalties)?;
+        let margins = self.margins(&passed, last, targets)?;
         let (robust, _) = self.graph.cross_entropy(margins, targets, self.shape.label_smoothing)?;
         let loss = self.regularised(robust, lambda, &penalties)?;
 
         let mut sums = Vec::new();
-        let streams = self.pass(Mode::Evaluate, image, certified_eps, &layers, &mut sums)?;
+        let Passed { streams, .. } = self.pass(Mode::Evaluate, image, certified_eps, &layers, &mut sums)?;
         let logits = self.graph.linear(streams.clean, last.w, last.bias, None)?;
         let margins = self.graph.worst_margins([streams.centre, streams.radius], last.w, last.bias, targets)?;
         let (eval_loss, _) = self.graph.cross_entropy(margins, targets, 0.0)?;
@@ -88,6 +97,19 @@ impl<'m> Builder<'m> {
         let Self { graph, init, states, .. } = self;
         let (hidden, ffn_out) = (Vec::new(), Vec::new());
         Ok(Network { graph, inputs, targets, loss, eval_loss, hidden, ffn_out, init, states, measured })
+    }
+
+    /// The worst margins of the training loss.
+    fn margins(&mut self, passed: &Passed, last: Affine, targets: TensorId) -> Result<TensorId, ShapeError> {
+        let Passed { streams: Streams { centre, radius, .. }, layers, .. } = passed;
+        let intervals = self.graph.worst_margins([*centre, *radius], last.w, last.bias, targets)?;
+        if self.model.bounds == Bounds::Ibp {
+            return Ok(intervals);
+        }
+        let share = self.graph.host_scalar(2);
+        let logits = self.graph.linear(*centre, last.w, last.bias, None)?;
+        let linear = self.graph.linear_margins(passed.radius, layers, [logits, last.w], targets)?;
+        self.graph.mix(share, intervals, linear)
     }
 
     fn param(&mut self, name: &str, shape: &[usize], init: Init) -> TensorId {
@@ -137,19 +159,22 @@ impl<'m> Builder<'m> {
         eps: TensorId,
         layers: &[(Affine, Option<Norm>)],
         seen: &mut Vec<TensorId>,
-    ) -> Result<Streams, ShapeError> {
+    ) -> Result<Passed, ShapeError> {
         let (centre, radius) = self.graph.input_box(image, eps, [0.0, 1.0])?;
         let first = self.graph.mean(radius);
         if mode == Mode::Evaluate {
             seen.push(first);
         }
-        let mut streams = Streams { clean: image, centre, radius };
+        let (mut streams, mut bounded, input_radius) = (Streams { clean: image, centre, radius }, Vec::new(), radius);
         for (i, (affine, norm)) in layers.iter().enumerate() {
             streams = self.multiply(i, streams, *affine)?;
+            let mut scale = None;
             if let Some(norm) = norm {
-                streams = self.normalise(mode, streams, *norm)?;
+                let normalised = self.normalise(mode, streams, *norm)?;
+                (streams, scale) = (normalised.0, Some(normalised.1));
             }
             let Streams { clean, centre, radius } = streams;
+            bounded.push(BoundedLayer { w: affine.w, scale, interval: [centre, radius] });
             let (tightness, balance) = (self.model.tightness, self.model.relu_balance);
             let penalty = IntervalPenalty { width: 0, tau: self.model.tau, tightness, balance };
             if mode == Mode::Evaluate || self.model.is_regularised() {
@@ -159,7 +184,7 @@ impl<'m> Builder<'m> {
             let (centre, radius) = self.graph.interval_relu(centre, radius)?;
             streams = Streams { clean: self.graph.activation(Activation::Relu, clean), centre, radius };
         }
-        Ok(streams)
+        Ok(Passed { streams, radius: input_radius, layers: bounded })
     }
 
     /// A layer's product. Centres move with the weights, radii with their size.
@@ -189,7 +214,8 @@ impl<'m> Builder<'m> {
         }
     }
 
-    fn normalise(&mut self, mode: Mode, streams: Streams, norm: Norm) -> Result<Streams, ShapeError> {
+    /// The streams, and what each unit was multiplied by.
+    fn normalise(&mut self, mode: Mode, streams: Streams, norm: Norm) -> Result<(Streams, TensorId), ShapeError> {
         let (mean, var) = match mode {
             Mode::Train => {
                 let (mean, var) = self.graph.column_moments(streams.clean);
@@ -205,11 +231,12 @@ impl<'m> Builder<'m> {
         let rstd = self.graph.rstd(var, EPS);
         let (scale, size) = (self.graph.mul(norm.gamma, rstd)?, self.graph.mul(norm.size, rstd)?);
         let parts = [mean, scale, norm.beta];
-        Ok(Streams {
+        let streams = Streams {
             clean: self.graph.column_affine(streams.clean, parts)?,
             centre: self.graph.column_affine(streams.centre, parts)?,
             radius: self.graph.column_scale(streams.radius, size)?,
-        })
+        };
+        Ok((streams, scale))
     }
 
     /// robust + λ/m·Σ penalties over the m hidden layers.

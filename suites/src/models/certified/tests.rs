@@ -1,6 +1,10 @@
 //! Schedules, sizes and measures against numbers worked out by hand.
 
 use super::*;
+use crate::train::{Compiled, initialise};
+use preheat_kernels::graph::Session;
+use preheat_kernels::reference::Reference;
+use preheat_kernels::update::UpdateBuilder;
 
 fn model(edit: impl Fn(&mut Certified)) -> Certified {
     let mut model = Certified {
@@ -11,6 +15,7 @@ fn model(edit: impl Fn(&mut Certified)) -> Certified {
         width: 512,
         init: Start::Ibp,
         batch_norm: BatchNorm::Full,
+        bounds: Bounds::Ibp,
         tightness: true,
         relu_balance: true,
         lambda0: 0.5,
@@ -106,4 +111,100 @@ fn measures_by_hand() {
     let theory = 4.0 * hidden[0].mean_size(Start::Ibp);
     assert!((gains["width_gain_over_theory.1"] - 5.0 / theory).abs() < 1e-12);
     assert_eq!(gains["width_growth"], 1.0);
+}
+
+const SHAPE: Shape = Shape { batch: 3, seq: 25, vocab: 4, targets: 1, label_smoothing: 0.0 };
+
+/// Two small hidden layers.
+fn dense(bounds: Bounds, batch_norm: BatchNorm) -> Certified {
+    model(|m| {
+        (m.layers, m.width, m.channels, m.init, m.bounds, m.batch_norm) = (2, 6, 1, Start::Uniform, bounds, batch_norm)
+    })
+}
+
+fn compiled(model: &Certified) -> Compiled {
+    let Ok(Built::Network(network)) = model.build(&SHAPE) else { panic!("a network") };
+    let mut update = UpdateBuilder::new();
+    let (p, g) = (update.param(), update.grad());
+    let new = update.sub(p, g);
+    Compiled::new(*network, update.finish(new, vec![]), None, 1)
+}
+
+#[test]
+fn flops_of_dense_layers_are_those_of_the_graph() {
+    for bounds in [Bounds::Ibp, Bounds::CrownIbp] {
+        for batch_norm in [BatchNorm::None, BatchNorm::Full] {
+            let model = dense(bounds, batch_norm);
+            let of = compiled(&model);
+            let flops = of.program.gemm_flops(of.train) as f64;
+            assert_eq!(model.step_flops(SHAPE.batch, SHAPE.vocab, SHAPE.seq), flops, "{bounds:?} {batch_norm:?}");
+        }
+    }
+}
+
+/// The training loss and the flat parameters after one step, in f64.
+fn step(model: &Certified, scalars: &[f64]) -> (f64, Vec<f64>) {
+    let of = compiled(model);
+    let mut session: Session<f64, Reference> = Session::new(of.program.clone(), Reference);
+    initialise(&mut session, &of.init, 0, 3);
+    let (inputs, targets) = session.two_tokens_mut(of.inputs, of.targets, 0);
+    inputs.iter_mut().enumerate().for_each(|(i, x)| *x = (i as u32 * 37) % 256);
+    targets.iter_mut().enumerate().for_each(|(i, y)| *y = i as u32);
+    session.set_scalars(0, scalars.iter().copied());
+    session.run(of.train);
+    (session.output(of.train, of.loss, 0)[0], session.flat_params(0).to_vec())
+}
+
+#[test]
+fn linear_bounds_are_mixed_in_by_their_share() {
+    for batch_norm in [BatchNorm::None, BatchNorm::Full] {
+        let [ibp, crown] = [Bounds::Ibp, Bounds::CrownIbp].map(|bounds| dense(bounds, batch_norm));
+        let near = |a: &(f64, Vec<f64>), b: &(f64, Vec<f64>), within: f64| {
+            let off = |(a, b): (&f64, &f64)| (a - b).abs();
+            off((&a.0, &b.0)) <= within && a.1.iter().zip(&b.1).all(|pair| off(pair) <= within)
+        };
+        for eps in [LEAST_EPS, 1e-3, 0.1] {
+            let intervals = step(&ibp, &[eps, 0.0]);
+            assert!(near(&step(&crown, &[eps, 0.0, 0.0]), &intervals, 1e-12), "share 0 is IBP");
+            let linear = step(&crown, &[eps, 0.0, 1.0]);
+            assert!(linear.1.iter().all(|x| x.is_finite()));
+            // Of points both are the margins themselves.
+            assert_eq!(near(&linear, &intervals, 1e-9), eps == LEAST_EPS, "{eps}: {} {}", linear.0, intervals.0);
+        }
+    }
+}
+
+#[test]
+fn the_share_of_linear_bounds_ends_with_the_warmup() {
+    let m = model(|m| (m.bounds, m.eps_warmup_steps) = (Bounds::CrownIbp, 1000.0));
+    let share = |step| {
+        let mut out = Vec::new();
+        m.write_scalars(step, &mut out);
+        assert_eq!(out.len(), 3);
+        out[2]
+    };
+    assert_eq!([share(1), share(1001), share(5000)], [1.0, 0.0, 0.0]);
+    assert!((share(501) - (1.0 - m.eps_at(500.0) / m.eps)).abs() < 1e-12);
+    assert_eq!(m.linear_share_at(m.eps * (1.0 - 0.9e-5)), 0.0, "too little to compute with");
+}
+
+#[test]
+fn linear_bounds_of_convolutions_are_an_error_of_the_key() {
+    let text = |x: &str| crate::registry::Scalar::Text(x.into());
+    let mut params = Params::default();
+    for def in ENTRY.params {
+        let value = match def.default {
+            Preset::Required => crate::registry::Scalar::Real(0.1),
+            Preset::Int(x) => crate::registry::Scalar::Int(x),
+            Preset::Real(x) => crate::registry::Scalar::Real(x),
+            Preset::Text(x) => text(x),
+            Preset::Flag(x) => crate::registry::Scalar::Flag(x),
+        };
+        params.0.insert(def.name.into(), value);
+    }
+    params.0.insert("bounds".into(), text("crown-ibp"));
+    assert!((ENTRY.build)(&params).is_ok());
+    params.0.insert("conv_layers".into(), crate::registry::Scalar::Int(1));
+    let error = (ENTRY.build)(&params).err().unwrap();
+    assert_eq!(error, Invalid::new("bounds", "is crown-ibp with convolutions; allowed: ibp"));
 }
