@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 29] = [
+const ARMS: [(&str, &str); 31] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -49,6 +49,14 @@ const ARMS: [(&str, &str); 29] = [
     ("untuned", "{optimizer: {adam: {beta2: 0.5}}, schedule: {linear: {warmup_steps: untuned}}}"),
     ("swiglu", "{model: {transformer: {activation: swiglu}}}"),
     ("swiglu-256", "{model: {transformer: {norm: post-ln, activation: swiglu-256}}}"),
+    (
+        "certified",
+        "{model: {certified: {layers: 2, width: 9, init: ibp, batch_norm: full, tightness: true, relu_balance: true, eps: 0.1, clean_steps: 1, eps_warmup_steps: 4}}, task: {images: {side: 6, images: 30}}}",
+    ),
+    (
+        "convolved",
+        "{model: {certified: {conv_layers: 3, conv_channels: 2, width: 9, batch_norm: conv, eps: 0.05}}, task: {images: {side: 7, images: 30}}, train: {label_smoothing: 0.1}}",
+    ),
     ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
 ];
 

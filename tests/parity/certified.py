@@ -41,11 +41,12 @@ class Certified:
             return self.eps
         if s <= start:
             return 0.0
-        power = middle - start
-        a = self.eps / ((end - middle) * 4 * power**3 + power**4)
-        if s < middle:
-            return a * (s - start) ** 4
-        at_middle = a * power**4
+        power, at_middle = middle - start, 0.0
+        if power:
+            a = self.eps / ((end - middle) * 4 * power**3 + power**4)
+            if s < middle:
+                return a * (s - start) ** 4
+            at_middle = a * power**4
         return min(at_middle + (self.eps - at_middle) * (s - middle) / (end - middle), self.eps)
 
     def loss(self, p, inputs, targets, label_smoothing, step=None):

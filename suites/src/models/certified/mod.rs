@@ -312,7 +312,10 @@ impl Model for Certified {
     }
 
     fn scalars(&self) -> &'static [&'static str] {
-        &["eps", "lambda"]
+        match self.bounds {
+            Bounds::Ibp => &["eps", "lambda"],
+            Bounds::CrownIbp => &["eps", "lambda", "linear_share"],
+        }
     }
 
     fn write_scalars(&self, step: u64, out: &mut Vec<f64>) {

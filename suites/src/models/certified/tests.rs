@@ -1,3 +1,5 @@
+//! Schedules, sizes and measures against numbers worked out by hand.
+
 use super::*;
 use crate::train::{Compiled, initialise};
 use preheat_kernels::graph::Session;
