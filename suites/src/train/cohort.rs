@@ -161,7 +161,8 @@ impl Cohort {
         let ahead = self.room();
         let (lr, kept) = (vec![0.0; ahead * runs], Vec::with_capacity(2 * ahead * runs));
         let (loss, set_loss) = (values.clone(), values);
-        self.room = Room { running, due, lr, kept, loss, named, set_loss, ..Room::default() };
+        let measures = Vec::with_capacity(self.members[0].model().measures().len());
+        self.room = Room { running, due, lr, kept, loss, named, set_loss, measures, ..Room::default() };
         self.probe("init", &vec![true; runs])
     }
 

@@ -33,19 +33,19 @@ fn imbalance(tau: f64, a: f64, b: f64) -> f64 {
 }
 
 /// Appends the numbers of [`NAMES`].
-pub(super) fn all(model: &Certified, hidden: &[Layer], batch: usize, means: &[f64], out: &mut Vec<f64>) {
+pub(super) fn all(tau: f64, hidden: impl Iterator<Item = Layer>, batch: usize, means: &[f64], out: &mut Vec<f64>) {
     let Means { errors, first_radius, layers } = read(means);
+    let count = layers.len() as f64;
     let (mut tightness, mut balance, mut active, mut inactive) = (0.0, 0.0, 0.0, 0.0);
     for (sums, layer) in layers.zip(hidden) {
         let units = layer.count(batch);
-        tightness += below(model.tau, first_radius / (sums[0] / units));
-        balance += imbalance(model.tau, sums[4], -sums[5]) + imbalance(model.tau, sums[6], sums[7]);
+        tightness += below(tau, first_radius / (sums[0] / units));
+        balance += imbalance(tau, sums[4], -sums[5]) + imbalance(tau, sums[6], sums[7]);
         active += sums[2] / units;
         inactive += sums[3] / units;
     }
-    let layers = hidden.len() as f64;
     out.extend(errors);
-    out.extend([tightness, balance, active, inactive].map(|sum| sum / layers));
+    out.extend([tightness, balance, active, inactive].map(|sum| sum / count));
 }
 
 /// At initialisation, by hidden layer: `width_gain.{l}`, the mean radius before ReLU over that of the layer before (the image

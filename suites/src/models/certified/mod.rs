@@ -198,25 +198,28 @@ impl Certified {
 
     /// The hidden layers for images of `pixels` numbers; `None` where those are no square.
     fn hidden(&self, pixels: usize) -> Option<Vec<Layer>> {
-        let mut side = (pixels / self.channels).isqrt();
-        if side * side * self.channels != pixels {
-            return None;
-        }
-        let mut channels = self.channels;
-        let mut hidden = Vec::new();
-        for i in 0..self.conv_layers {
-            let (units, stride) = (self.conv_channels * if i < 2 { 1 } else { 2 }, if i == 2 { 2 } else { 1 });
-            let conv = Some([side, channels, stride]);
-            side = side.div_ceil(stride);
-            hidden.push(Layer { inputs: KERNEL * KERNEL * channels, units, places: side * side, conv });
-            channels = units;
-        }
-        let mut inputs = side * side * channels;
-        for _ in 0..self.layers {
-            hidden.push(Layer { inputs, units: self.width, places: 1, conv: None });
-            inputs = self.width;
-        }
-        Some(hidden)
+        let side = (pixels / self.channels).isqrt();
+        (side * side * self.channels == pixels).then(|| self.layers_from(side).collect())
+    }
+
+    /// The hidden layers for square images, which it allocates no room for.
+    fn layers_from(&self, side: usize) -> impl Iterator<Item = Layer> + '_ {
+        // What a layer gets: an image's side and channels, or a row of 1×1.
+        let first = (side, self.channels);
+        (0..self.conv_layers + self.layers).scan(first, |(side, channels), i| {
+            let layer = if i < self.conv_layers {
+                let (units, stride) = (self.conv_channels * if i < 2 { 1 } else { 2 }, if i == 2 { 2 } else { 1 });
+                let conv = Some([*side, *channels, stride]);
+                *side = side.div_ceil(stride);
+                Layer { inputs: KERNEL * KERNEL * *channels, units, places: *side * *side, conv }
+            } else {
+                let inputs = *side * *side * *channels;
+                *side = 1;
+                Layer { inputs, units: self.width, places: 1, conv: None }
+            };
+            *channels = layer.units;
+            Some(layer)
+        })
     }
 
     /// Inputs of the last layer.
@@ -331,7 +334,8 @@ impl Model for Certified {
     }
 
     fn measure(&self, [batch, pixels]: [usize; 2], means: &[f64], out: &mut Vec<f64>) {
-        measure::all(self, &self.hidden(pixels).unwrap_or_default(), batch, means, out);
+        let side = (pixels / self.channels).isqrt();
+        measure::all(self.tau, self.layers_from(side), batch, means, out);
     }
 
     fn initial(&self, [batch, pixels]: [usize; 2], means: &[f64]) -> BTreeMap<String, f64> {

@@ -104,7 +104,7 @@ fn measures_by_hand() {
     // Four images of two units: mean radius 0.5, a quarter active, half inactive; means 1 : −4, squares 3 : 2.
     let means = [0.25, 0.75, 0.1, 4.0, -3.0, 2.0, 4.0, 1.0, -4.0, 3.0, 2.0];
     let mut out = Vec::new();
-    measure::all(&m, &hidden, 4, &means, &mut out);
+    measure::all(m.tau, hidden.iter().copied(), 4, &means, &mut out);
     assert_eq!(out, [0.25, 0.75, (0.5 - 0.2) / 0.5, 0.5, 0.25, 0.5]);
     let gains = measure::gains(&m, &hidden, 4, &means);
     assert_eq!(gains["width_gain.1"], 5.0);
