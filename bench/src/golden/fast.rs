@@ -8,7 +8,7 @@ use crate::table::{interval, number};
 use preheat_suites::run::RunId;
 use preheat_suites::stats::equivalence::{Inclusion, inclusion};
 use preheat_suites::stats::mean::Mean;
-use preheat_suites::train::Early;
+use preheat_suites::train::{Early, metrics};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a training loss of the early window may lie from the exact one: nats/token at the first step, and as much more
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LOSS_TOLERANCE: f64 = 0.01;
 /// How far a gradient norm, an update's norm or a metric at initialisation may lie from the exact one, as a share of it.
 pub const NORM_TOLERANCE: f64 = 0.1;
-/// Below this a norm or a metric is compared as if it were this: what is nearly zero has no share.
+/// Below this a norm or a metric is compared as if it were this: what is nearly zero has no share. A metric whose scale is 1
+/// is compared as if it were 1.
 const NORM_FLOOR: f64 = 1e-3;
 /// The least margin of final losses, nats/token. Above it the margin is the standard deviation over seeds.
 pub const LOSS_MARGIN: f64 = 0.02;
@@ -165,8 +166,9 @@ fn at_initialisation(golden: &SuiteResult, here: &SuiteResult) -> Vec<Left> {
     for (was, is) in pairs(&golden.cells, &here.cells, cell_key) {
         for (name, values) in was.metrics.iter().filter(|(name, _)| name.starts_with("init.")) {
             let Some(now) = is.metrics.get(name) else { continue };
+            let floor = if metrics::is_of_one(name) { 1.0 } else { NORM_FLOOR };
             for (a, b) in values.values.iter().zip(&now.values) {
-                let tolerance = |a: f64| NORM_TOLERANCE * a.abs().max(NORM_FLOOR);
+                let tolerance = |a: f64| NORM_TOLERANCE * a.abs().max(floor);
                 left.extend(
                     outside(*a, *b, tolerance)
                         .map(|(ratio, words)| Left { ratio, what: format!("{} {name}: {words}", cell_key(is)) }),

@@ -127,6 +127,7 @@ pub enum Built {
 }
 
 pub use adaptive_rate::AdaptiveRate;
+pub(crate) use certified::BOUND_MEASURES;
 pub use layer_norm::NormJacobian;
 pub use transformer::Transformer;
 

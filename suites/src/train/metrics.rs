@@ -3,6 +3,7 @@
 
 use super::spaced;
 use crate::fits::accounting::Convention;
+use crate::models::BOUND_MEASURES;
 use crate::registry::Params;
 
 /// Names that a recipe's parts add to what every run of its length has.
@@ -67,6 +68,11 @@ const RATE: [&str; 14] = [
 /// Whether a metric is 0 or 1 in every run, so that a table counts it.
 pub fn is_flag(metric: &str) -> bool {
     FLAGS.contains(&metric)
+}
+
+/// Whether a metric is a share or a ratio's shortfall, whose scale is 1 and not its own value.
+pub fn is_of_one(metric: &str) -> bool {
+    BOUND_MEASURES.contains(&metric.rsplit('.').next().unwrap_or(metric))
 }
 
 /// Whether a measure is a share of errors, which a diverged run has as chance does.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Shares of wrong images as they are and in the worst case within ε; L_tightness and L_relu (without their weight), means
 /// over layers; mean shares of hidden units whose interval lies above 0 and below.
-pub(super) const NAMES: [&str; 6] =
+pub(crate) const NAMES: [&str; 6] =
     ["standard_error", "verified_error", "tightness_loss", "relu_loss", "active", "inactive"];
 
 /// The means over batches of what [`crate::models::Network::measured`] holds: two errors, the input's mean radius, then each

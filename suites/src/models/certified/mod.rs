@@ -18,6 +18,8 @@
 mod measure;
 mod network;
 
+pub(crate) use measure::NAMES as BOUND_MEASURES;
+
 use super::{Built, Model, Shape};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use network::Builder;
