@@ -5,7 +5,7 @@ use crate::support::{Lab, said};
 use std::process::Command;
 
 /// One short run an arm, and what differs from the experiment's recipe.
-const ARMS: [(&str, &str); 31] = [
+const ARMS: [(&str, &str); 32] = [
     ("plain", "{optimizer: {sgd: {}}}"),
     ("post", "{model: {transformer: {norm: post-ln, activation: gelu-tanh}}, schedule: {linear: {warmup_steps: 3}}}"),
     (
@@ -55,7 +55,11 @@ const ARMS: [(&str, &str); 31] = [
     ),
     (
         "convolved",
-        "{model: {certified: {conv_layers: 3, conv_channels: 2, width: 9, batch_norm: conv, eps: 0.05}}, task: {images: {side: 7, images: 30}}, train: {label_smoothing: 0.1}}",
+        "{model: {certified: {conv_layers: 3, conv_channels: 4, width: 9, batch_norm: conv, eps: 0.05, eps_warmup_steps: 9}}, task: {images: {side: 7, images: 30}}, train: {batch: 12, eval_sequences: 12, label_smoothing: 0.1}}",
+    ),
+    (
+        "crown",
+        "{model: {certified: {layers: 2, width: 9, batch_norm: full, bounds: crown-ibp, eps: 0.1, eps_warmup_steps: 5}}, task: {images: {side: 6, images: 30}}, train: {batch: 12, eval_sequences: 12}}",
     ),
     ("dropout", "{model: {transformer: {dropout: 0.1}}}"),
 ];
