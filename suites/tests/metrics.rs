@@ -49,7 +49,9 @@ fn runs() -> Vec<Run> {
         for planned in plan.resolve_stage(0, &BTreeMap::new()).unwrap() {
             if seen.insert(planned.cells[0].experiment.clone()) {
                 let mut run = planned.run;
-                run.recipe.train.0.insert("probe".into(), Scalar::Text("signal".into()));
+                if build("model", MODELS, &run.recipe.model).unwrap().has_signal() {
+                    run.recipe.train.0.insert("probe".into(), Scalar::Text("signal".into()));
+                }
                 runs.push(run);
             }
         }

@@ -7,10 +7,10 @@ use super::section::{PatchWire, Values};
 use super::untuned;
 use crate::models::{MODELS, Model};
 use crate::optimizers::{OPTIMIZERS, Optimizer};
-use crate::registry::{Entry, ParamDef, build};
+use crate::registry::{Entry, ParamDef, Scalar, build};
 use crate::run::Recipe;
 use crate::schedules::{SCHEDULES, Schedule};
-use crate::tasks::{TASKS, TaskBuilder};
+use crate::tasks::{Asks, TASKS, TaskBuilder};
 use crate::train::metrics::Named;
 use std::borrow::Cow;
 
@@ -100,6 +100,20 @@ impl Registry {
             let at = values.get("eval_sequences").map_or(&train_place, |v| &v.place);
             let message = format!("{sequences} is no multiple of batch {batch}");
             return Err(DefinitionError::at(at, message).allowed(format!("multiples of {batch}")));
+        }
+        if model.built.answers().is_some_and(|answers| answers != task.built.asks()) {
+            let at = merged.task.as_ref().map_or(place, |t| &t.name.place);
+            let (what, allowed) = match task.built.asks() {
+                Asks::Tokens => ("asks for a token at each position", "tasks that ask for one label a sequence"),
+                Asks::Label => ("asks for one label a sequence", "tasks that ask for a token at each position"),
+            };
+            let message = format!("{what}, which model `{}` does not answer", model.spec.name);
+            return Err(DefinitionError::at(at, message).allowed(allowed));
+        }
+        if !model.built.has_signal() && train.0.get("probe") == Some(&Scalar::Text("signal".into())) {
+            let at = values.get("probe").map_or(&train_place, |v| &v.place);
+            let message = format!("looks at layers that model `{}` does not have", model.spec.name);
+            return Err(DefinitionError::at(at, message).allowed("none, gradients, isoflop"));
         }
         let (model, task, optimizer) = (model.spec, task.spec, optimizer.spec);
         Ok((Recipe { model, task, optimizer, schedule: schedule.spec, train }, budget))

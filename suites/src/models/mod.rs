@@ -7,6 +7,7 @@ mod transformer;
 
 use crate::fits::accounting::Shape as Counted;
 use crate::registry::Entry;
+use crate::tasks::Asks;
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 use std::collections::BTreeMap;
 
@@ -88,6 +89,14 @@ pub trait Model: Send + Sync {
     fn counted(&self, vocab: usize, seq: usize) -> Option<Counted> {
         let _ = (vocab, seq);
         None
+    }
+    /// What its tasks must ask for; `None` where it takes no notice of them.
+    fn answers(&self) -> Option<Asks> {
+        None
+    }
+    /// Whether it has the layers that the probe `signal` looks at.
+    fn has_signal(&self) -> bool {
+        true
     }
     /// What is built.
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError>;

@@ -4,6 +4,7 @@
 use super::{Built, Counted, Init, Model, Network, Shape};
 use crate::fits::accounting::{FeedForward, openlm_width};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
+use crate::tasks::Asks;
 use preheat_kernels::graph::{Graph, ShapeError, TensorId};
 use preheat_kernels::ops::{Activation, Attention};
 
@@ -162,6 +163,10 @@ impl Model for Transformer {
             if self.gated { FeedForward::SwiGlu { width: ffn } } else { FeedForward::Plain { width: ffn } };
         // The counts speak of a causal decoder with its four attention matrices.
         (self.causal && self.out_projection).then_some(Counted { width, layers, seq, vocab, heads, feed_forward })
+    }
+
+    fn answers(&self) -> Option<Asks> {
+        Some(Asks::Tokens)
     }
 
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError> {

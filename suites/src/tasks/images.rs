@@ -5,7 +5,7 @@
 //! of `noise`, cut to \[0, 1\] and rounded to a byte. There are `images` training images, the same for every seed: a batch
 //! draws from them with replacement, keyed by (data_seed, step, row). Validation images have a stream of their own.
 
-use super::{Corpus, Task, TaskBuilder, Validation, context_free_entropy};
+use super::{Asks, Corpus, Task, TaskBuilder, Validation, context_free_entropy};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
 use preheat_kernels::rng::Stream;
 
@@ -13,7 +13,10 @@ pub(super) const ENTRY: Entry<Box<dyn TaskBuilder>> = Entry {
     name: "images",
     doc: "synthetic grey images of strokes, one class each",
     params: PARAMS,
-    build: |p: &Params| Ok(Box::new(Builder(Drawer::new(p)))),
+    build: |p: &Params| {
+        fits(p.size("images"), p.size("side"), "images")?;
+        Ok(Box::new(Builder(Drawer::new(p))))
+    },
 };
 
 const fn int(name: &'static str, doc: &'static str, min: i64, max: i64, default: i64) -> ParamDef {
@@ -42,6 +45,20 @@ const BATCHES: u32 = 0x696d_0004;
 /// Counters of the training and of the validation images.
 const TRAINING: u32 = 0;
 const VALIDATION: u32 = 1;
+
+/// Pixels of a set of images, at most: 1 GiB as tokens.
+const MOST_PIXELS: usize = 1 << 28;
+
+fn fits(images: usize, side: usize, key: &str) -> Result<(), Invalid> {
+    let most = MOST_PIXELS / (side * side);
+    if images <= most {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        key,
+        format!("{images} images of {side}×{side} pixels are too many to hold; allowed: at most {most}"),
+    ))
+}
 
 /// Points of a stroke.
 const POINTS: usize = 4;
@@ -131,8 +148,12 @@ fn distance(p: Point, a: Point, b: Point) -> f64 {
 struct Builder(Drawer);
 
 impl TaskBuilder for Builder {
+    fn asks(&self) -> Asks {
+        Asks::Label
+    }
     fn open(&self, _corpus: &dyn Corpus, sequences: usize) -> Result<Box<dyn Task>, Invalid> {
         let drawer = &self.0;
+        fits(sequences, drawer.side, "side")?;
         let (images, labels) = drawer.draw(TRAINING, drawer.images);
         let (inputs, targets) = drawer.draw(VALIDATION, sequences);
         let mut counts = vec![0; drawer.strokes.len()];
@@ -247,6 +268,15 @@ mod tests {
         assert_ne!(x, last, "another data seed");
         task.batch(5, 39, &mut x, &mut y);
         assert_eq!(x, last);
+    }
+
+    #[test]
+    fn more_images_than_memory_are_refused() {
+        let many = params(&[("images", Scalar::Int(1_000_000)), ("side", Scalar::Int(256))]);
+        let refused = (ENTRY.build)(&many).err().expect("refused");
+        assert!(refused.key == "images" && refused.message.ends_with("allowed: at most 4096"), "{refused}");
+        let few = params(&[("images", Scalar::Int(1)), ("side", Scalar::Int(256))]);
+        assert_eq!((ENTRY.build)(&few).unwrap().open(&NoFiles, 4097).err().expect("refused").key, "side");
     }
 
     #[test]

@@ -50,6 +50,15 @@ pub trait Task: Send + Sync {
     }
 }
 
+/// What a task asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A token at each position.
+    Tokens,
+    /// One label of the whole sequence.
+    Label,
+}
+
 /// Opens what a task needs: the lab gives bytes by the path that the suite names, after checking their hash.
 pub trait Corpus {
     /// The bytes of `path`.
@@ -60,6 +69,10 @@ pub trait Corpus {
 pub trait TaskBuilder: Send + Sync {
     /// Reads data, builds tables and the validation set of `sequences` sequences.
     fn open(&self, corpus: &dyn Corpus, sequences: usize) -> Result<Box<dyn Task>, Invalid>;
+    /// What is predicted, known before any data is read.
+    fn asks(&self) -> Asks {
+        Asks::Tokens
+    }
     /// The names of [`Task::named_sets`], known before any data is read.
     fn set_names(&self) -> &'static [&'static str] {
         &[]

@@ -226,11 +226,9 @@ impl Member {
         for name in self.model().measures() {
             let measured = self.curves[*name].last().and_then(|p| p.value);
             // A diverged run is right no more often than chance.
-            let chance =
-                if diverged && is_error(name) { 1.0 - 1.0 / self.task.vocab() as f64 } else { f64::NEG_INFINITY };
-            if let Some(value) = measured.or(diverged.then_some(0.0)) {
-                self.metrics.insert(name.to_string(), value.max(chance));
-            }
+            let chance = (diverged && is_error(name)).then(|| 1.0 - 1.0 / self.task.vocab() as f64);
+            let value = measured.into_iter().chain(chance).reduce(f64::max);
+            self.metrics.extend(value.map(|value| (name.to_string(), value)));
         }
         let mut put = |name: &str, value: f64| self.metrics.insert(name.to_string(), value);
         put("val_loss", val_loss);

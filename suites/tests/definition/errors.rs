@@ -2,7 +2,7 @@
 
 use crate::support::{SUITE, check, registry, suite, with};
 use preheat_suites::claims::Tier;
-use preheat_suites::definition::parse;
+use preheat_suites::definition::{Registry, parse, parse_recipe};
 use preheat_suites::registry::Scalar;
 
 #[test]
@@ -427,5 +427,47 @@ proptest::proptest! {
             proptest::prop_assert!(e.place.line > 0 && e.place.column > 0, "no place: {e}");
             proptest::prop_assert!(!e.message.is_empty() && !e.to_string().contains('\n'), "{e}");
         }
+    }
+}
+
+#[test]
+fn models_and_tasks_fit_each_other() {
+    let fault = |model: &str, task: &str, probe: &str| {
+        let text = format!(
+            "{{model: {{{model}}}, task: {{{task}}}, optimizer: {{adam: {{}}}}, schedule: {{constant: {{peak_lr: 1e-3}}}}, train: {{steps: 1, batch: 1, eval_sequences: 1, probe: {probe}}}}}"
+        );
+        parse_recipe("r", &text, &Registry::builtin()).err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    let (certified, transformer) = ("certified: {eps: 0.1}", "transformer: {layers: 1, width: 8}");
+    for (model, task, probe, expected) in [
+        (certified, "images: {}", "none", ""),
+        (
+            certified,
+            "language: {}",
+            "none",
+            "task.language: asks for a token at each position, which model `certified` does not answer; allowed: tasks that ask for one label a sequence",
+        ),
+        (
+            transformer,
+            "images: {}",
+            "none",
+            "task.images: asks for one label a sequence, which model `transformer` does not answer; allowed: tasks that ask for a token at each position",
+        ),
+        ("adaptive-rate: {}", "images: {}", "none", ""),
+        (
+            certified,
+            "images: {}",
+            "signal",
+            "train.probe: looks at layers that model `certified` does not have; allowed: none, gradients, isoflop",
+        ),
+        (
+            certified,
+            "images: {side: 256, images: 1000000}",
+            "none",
+            "task.images.images: 1000000 images of 256×256 pixels are too many to hold; allowed: at most 4096",
+        ),
+    ] {
+        let said = fault(model, task, probe);
+        assert!(if expected.is_empty() { said.is_empty() } else { said.ends_with(expected) }, "{said}");
     }
 }

@@ -8,8 +8,7 @@
 //!
 //! At step s, counted from 0, ε follows auto_LiRPA's smoothed schedule and λ = `lambda0`·(1 − ε/`eps`). Unlike there, ε
 //! is never below 1e-12: bounds are kept as centre and radius, so the loss then is plain cross-entropy and the regularisers'
-//! ratios are those of the limit. A layer has a bias,
-//! 0 at first, where no batch norm follows. Images are in \[0, 1\] and not normalised.
+//! ratios are those of the limit. A layer has a bias, 0 at first, where no batch norm follows. Images are in \[0, 1\] and not normalised.
 //!
 //! With `bounds: crown-ibp` the training loss is that of margins which are κ·CROWN + (1 − κ)·IBP, κ = 1 − ε/`eps`, 0 below 1e-5:
 //! linear bounds taken back through the dense layers, whose ReLUs' intervals are IBP's (Zhang et al. 2020). What is measured
@@ -22,6 +21,7 @@ pub(crate) use measure::NAMES as BOUND_MEASURES;
 
 use super::{Built, Model, Shape};
 use crate::registry::{Entry, Invalid, ParamDef, ParamKind, Params, Preset};
+use crate::tasks::Asks;
 use network::Builder;
 use preheat_kernels::graph::ShapeError;
 use std::collections::BTreeMap;
@@ -303,6 +303,14 @@ impl Model for Certified {
         let last = (6 * Self::last_inputs(&hidden) * (classes + classes * classes)) as f64;
         let linear = if self.bounds == Bounds::CrownIbp { Self::linear_flops(&hidden, classes) } else { 0.0 };
         batch as f64 * (hidden.iter().enumerate().map(of).sum::<f64>() + last + linear)
+    }
+
+    fn answers(&self) -> Option<Asks> {
+        Some(Asks::Label)
+    }
+
+    fn has_signal(&self) -> bool {
+        false
     }
 
     fn build(&self, shape: &Shape) -> Result<Built, ShapeError> {
