@@ -29,9 +29,10 @@ use std::collections::BTreeMap;
 const fn def(name: &'static str, doc: &'static str, kind: ParamKind, default: Preset) -> ParamDef {
     ParamDef { name, doc, kind, default }
 }
-const fn size(name: &'static str, doc: &'static str, min: i64, default: Preset) -> ParamDef {
-    def(name, doc, ParamKind::Int { min, max: 65_536 }, default)
+const fn size(name: &'static str, doc: &'static str, default: Preset) -> ParamDef {
+    def(name, doc, ParamKind::Int { min: 1, max: 65_536 }, default)
 }
+const LAYERS: ParamKind = ParamKind::Int { min: 0, max: 1024 };
 const fn flag(name: &'static str, doc: &'static str) -> ParamDef {
     def(name, doc, ParamKind::Flag, Preset::Flag(false))
 }
@@ -40,11 +41,11 @@ pub(super) const ENTRY: Entry<Box<dyn Model>> = Entry {
     name: "certified",
     doc: "ReLU network trained on interval bounds of its worst case",
     params: &[
-        size("conv_layers", "3×3 convolutions", 0, Preset::Int(0)),
-        size("conv_channels", "of the first two convolutions; twice as many from the third on", 1, Preset::Int(16)),
-        size("channels", "of the image", 1, Preset::Int(1)),
-        size("layers", "hidden dense layers", 0, Preset::Int(1)),
-        size("width", "of a hidden dense layer", 1, Preset::Int(128)),
+        def("conv_layers", "3×3 convolutions", LAYERS, Preset::Int(0)),
+        size("conv_channels", "of the first two convolutions; twice as many from the third on", Preset::Int(16)),
+        size("channels", "of the image", Preset::Int(1)),
+        def("layers", "hidden dense layers", LAYERS, Preset::Int(1)),
+        size("width", "of a hidden dense layer", Preset::Int(128)),
         def(
             "init",
             "weights at initialisation, n inputs a unit: ibp is N(0, 2π/n²) and leaves the last layer as uniform has it; uniform is \
