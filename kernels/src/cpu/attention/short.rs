@@ -27,6 +27,8 @@ const MOST_TERMS: usize = 256;
 const ROWS: usize = 8;
 /// Lanes of a vector.
 const WIDTH: usize = 16;
+/// Columns of a panel.
+const PANEL: usize = 2 * WIDTH;
 /// Elements of a cache line.
 const LINE: usize = 16;
 
@@ -164,10 +166,10 @@ fn run<S: GemmIsa>(s: S, product: &Rows<'_>, mut rows: impl Then, panels: &mut [
     assert!(left.len() >= (seq - 1) * left_row + terms, "the left operand is too short");
     assert!(right.len() >= (seq - 1) * right_row + terms, "the right operand is too short");
     assert!(S::WIDTH == WIDTH && seq <= MOST_VECTORS * WIDTH && terms <= MOST_TERMS, "a sequence is not short");
-    for j in (0..seq).step_by(S::PANEL) {
-        let (columns, to) = (S::PANEL.min(seq - j), panels[j * terms..].as_mut_ptr());
+    for j in (0..seq).step_by(PANEL) {
+        let (columns, to) = (PANEL.min(seq - j), panels[j * terms..].as_mut_ptr());
         // SAFETY: the rows and terms lie inside the operand, and the buffer has room for whole panels.
-        unsafe { s.pack_transposed(right.as_ptr().wrapping_add(j * right_row), right_row, terms, columns, to) };
+        unsafe { s.pack_transposed(right.as_ptr().wrapping_add(j * right_row), right_row, terms, columns, to, PANEL) };
     }
     let mut operands = Operands { product, panels: panels.as_ptr(), ahead: product.ahead[0].as_ptr() };
     for first in (0..seq).step_by(ROWS) {
@@ -216,7 +218,7 @@ unsafe fn group<S: GemmIsa, const N: usize, const R: usize>(
         ahead = ahead.wrapping_add(LINE);
         let mut y = [s.splat(0.0); N];
         unroll!(v < N, at most 8 => {
-            let at = v * S::WIDTH / S::PANEL * S::PANEL * terms + p * S::PANEL + v * S::WIDTH % S::PANEL;
+            let at = v * S::WIDTH / PANEL * PANEL * terms + p * PANEL + v * S::WIDTH % PANEL;
             // SAFETY: the caller's.
             y[v] = unsafe { s.load_at(panels.wrapping_add(at)) };
         });

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::isa::GemmIsa;
 use super::kernel::Ahead;
 use super::rows::RowsOfA;
+use super::shape::Shape;
 use super::{BLOCK_COLUMNS, Panel, Product};
 
 /// Elements of a cache line.
@@ -13,7 +13,7 @@ const LINE: usize = 16;
 
 impl Product {
     /// Lines of A, and of B or of what the caller needs next. `terms` counts those of all repeated tiles.
-    pub(super) fn lines_ahead<S: GemmIsa>(
+    pub(super) fn lines_ahead(
         &self,
         rows: &Range<usize>,
         terms: usize,
@@ -24,18 +24,18 @@ impl Product {
         if self.given {
             return [0, 1].map(|stream| self.given(stream, terms, block));
         }
-        if self.streams() {
-            return self.next_block::<S>(rows, block, panel);
-        }
-        let first_panel = panel.columns.start.is_multiple_of(BLOCK_COLUMNS);
-        let of_a = if group.copied && first_panel {
+        let of_a = if self.a_row == 1 && self.a_term == self.m {
+            self.next_block(self.a, self.m, rows, block, panel)
+        } else if group.copied && panel.columns.start.is_multiple_of(BLOCK_COLUMNS) {
             self.next_group(block, group)
         } else if self.a_term == 1 && !group.copied {
             self.next_rows(rows, block)
         } else {
             self.nothing()
         };
-        let of_b = if group.group.start == 0 && !self.trans_b {
+        let of_b = if self.a_row == 1 && self.ldb == self.n && self.n <= BLOCK_COLUMNS && !self.trans_b {
+            self.next_block(self.b, self.n, rows, block, panel)
+        } else if group.group.start == 0 && !self.trans_b {
             let at = self.b.wrapping_add(block.end * self.ldb + panel.columns.start);
             Ahead { at, step: self.ldb, next: LINE }
         } else {
@@ -44,11 +44,12 @@ impl Product {
         [of_a, of_b]
     }
 
-    /// The lines that the caller named, one a term, while there are some.
+    /// The lines that the caller named, one each time that lines are asked for, while there are some.
     fn given(&self, stream: usize, terms: usize, block: &Range<usize>) -> Ahead {
+        let step = if self.is_wide() { LINE / 2 } else { LINE };
         let (start, end) = self.ahead[stream].get();
-        self.ahead[stream].set((start.wrapping_add(terms * LINE), end));
-        if start < end { Ahead { at: start, step: LINE, next: block.len() * LINE } } else { self.nothing() }
+        self.ahead[stream].set((start.wrapping_add(terms * step), end));
+        if start < end { Ahead { at: start, step, next: block.len() * step } } else { self.nothing() }
     }
 
     /// A line that is near already.
@@ -56,20 +57,23 @@ impl Product {
         Ahead { at: self.a, step: 0, next: 0 }
     }
 
-    /// Whether both operands lie with their terms one after the other and without gaps: weight gradients.
-    fn streams(&self) -> bool {
-        self.a_row == 1 && self.a_term == self.m && self.ldb == self.n && self.n <= BLOCK_COLUMNS && !self.trans_b
-    }
-
-    /// The next block of terms of both operands, spread evenly over the tiles of this one.
-    fn next_block<S: GemmIsa>(&self, rows: &Range<usize>, block: &Range<usize>, panel: &Panel) -> [Ahead; 2] {
-        let (tiles, panels) = (self.m.div_ceil(S::ROWS), self.n.div_ceil(S::PANEL));
-        let done = (panel.columns.start / S::PANEL * tiles + rows.start / S::ROWS) * block.len();
-        let spread = |from: *const f32, width: usize| {
-            let step = width / (tiles * panels) + 1;
-            Ahead { at: from.wrapping_add(block.end * width + done * step), step, next: block.len() * step }
-        };
-        [spread(self.a, self.m), spread(self.b, self.n)]
+    /// The next block of terms of an operand whose terms lie one after the other, `width` elements each, spread evenly
+    /// over the tiles of this block.
+    fn next_block(
+        &self,
+        from: *const f32,
+        width: usize,
+        rows: &Range<usize>,
+        block: &Range<usize>,
+        panel: &Panel,
+    ) -> Ahead {
+        let Shape { rows: rows_of_tile, panel: width_of_panel } = self.shape;
+        let tiles = self.m.div_ceil(rows_of_tile);
+        let panels = self.n.min(BLOCK_COLUMNS).div_ceil(width_of_panel);
+        let done = panel.columns.start % BLOCK_COLUMNS / width_of_panel * tiles + rows.start / rows_of_tile;
+        let step = width / (tiles * panels) + 1;
+        let at = from.wrapping_add(block.end * width + done * block.len() * step);
+        Ahead { at, step, next: block.len() * step }
     }
 
     /// Rows of the next group, or of the next block's first: a column of lines a tile.

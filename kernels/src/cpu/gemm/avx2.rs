@@ -9,9 +9,10 @@ impl GemmIsa for Avx2 {
     compiled!(
         Avx2,
         "avx2,fma",
-        rows: [1, 2, 3, 4, 5, 6],
+        wide: (6, 2),
+        narrow: (6, 2),
         diagonal_rows: 6,
-        vectors: [1, 2]
+        kernels: [1 => [1, 2, 3, 4, 5, 6], 2 => [1, 2, 3, 4, 5, 6]]
     );
 
     #[inline(always)]

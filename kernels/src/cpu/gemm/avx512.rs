@@ -1,4 +1,5 @@
-//! AVX-512: tiles of 13 rows by 32 columns (26 accumulators, 2 vectors of B, 1 broadcast of A).
+//! AVX-512: tiles of 6 rows by 64 columns (24 accumulators, 4 vectors of B, 1 broadcast of A) take 10 loads for 24
+//! multiply-adds. Where columns are few, 13 rows by 32 (26, 2 and 1).
 
 use std::arch::x86_64::*;
 
@@ -15,9 +16,15 @@ impl GemmIsa for Avx512 {
     compiled!(
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
-        rows: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+        wide: (6, 4),
+        narrow: (13, 2),
         diagonal_rows: 8,
-        vectors: [1, 2]
+        kernels: [
+            1 => [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+            2 => [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+            3 => [1, 2, 3, 4, 5, 6],
+            4 => [1, 2, 3, 4, 5, 6],
+        ]
     );
 
     #[inline(always)]

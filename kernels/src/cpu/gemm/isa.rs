@@ -2,6 +2,7 @@
 //! generic code compiled for it.
 
 use super::kernel::Tile;
+use super::shape::Shape;
 use crate::cpu::simd::Isa;
 
 /// Most rows a tile may have, over all instruction sets: 13 make 5 tiles of 64 rows, and each three strided rows have a
@@ -20,12 +21,12 @@ pub(in crate::cpu) type Kernel = unsafe fn(&Tile);
 /// The memory that a method names must be valid: `WIDTH` elements at `p`, or the first `n`. The operands
 /// of a whole product are checked once, so that tiles need not be.
 pub(in crate::cpu) trait GemmIsa: Isa {
-    /// Rows of the largest tile.
-    const ROWS: usize;
+    /// The tile that takes fewest instructions a multiply-add.
+    const WIDE: Shape;
+    /// The tile where columns are few.
+    const NARROW: Shape;
     /// Rows of a tile when columns end at the diagonal: fewer compute less beyond it.
     const DIAGONAL_ROWS: usize;
-    /// Columns of the largest tile: the width of a packed panel.
-    const PANEL: usize;
 
     /// The lanes at `p`.
     unsafe fn load_at(self, p: *const f32) -> Self::F;
@@ -72,30 +73,47 @@ pub(in crate::cpu) trait GemmIsa: Isa {
     /// `source[l * stride + q]`.
     unsafe fn load_transposed(self, source: *const f32, stride: usize) -> [Self::F; 4];
 
-    /// The kernel for tiles of `rows` rows and `vectors` vectors of columns, both at least 1.
+    /// The kernel for tiles of `rows` rows and `vectors` vectors of columns, both at least 1, no more than a shape has.
     fn kernel(self, rows: usize, vectors: usize) -> Kernel;
     /// [`super::pack::rows`], compiled for the instruction set.
-    unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
+    unsafe fn pack_rows(
+        self,
+        source: *const f32,
+        stride: usize,
+        terms: usize,
+        columns: usize,
+        panel: *mut f32,
+        pitch: usize,
+    );
     /// [`super::pack::tile`], compiled for the instruction set.
     unsafe fn pack_tile(self, source: *const f32, stride: usize, terms: usize, rows: usize, to: *mut f32);
     /// [`super::pack::transposed`], compiled for the instruction set.
-    unsafe fn pack_transposed(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32);
+    unsafe fn pack_transposed(
+        self,
+        source: *const f32,
+        stride: usize,
+        terms: usize,
+        columns: usize,
+        panel: *mut f32,
+        pitch: usize,
+    );
 }
 
-/// The part of an implementation of [`GemmIsa`] that compiles the generic code. `rows` and `vectors`
-/// count up from 1.
+/// The part of an implementation of [`GemmIsa`] that compiles the generic code. A shape is (rows, vectors of columns);
+/// `kernels` names for each number of vectors, from 1 up, the numbers of rows, from 1 up.
 macro_rules! compiled {
     (
         $isa:ident, $features:literal,
-        rows: [$($rows:literal),+], diagonal_rows: $diagonal_rows:literal, vectors: [$($vectors:literal),+]
+        wide: $wide:expr, narrow: $narrow:expr, diagonal_rows: $diagonal_rows:literal,
+        kernels: [$($vectors:literal => [$($rows:literal),+]),+ $(,)?]
     ) => {
-        const ROWS: usize = [$($rows),+].len();
+        const WIDE: $crate::cpu::gemm::shape::Shape = $crate::cpu::gemm::shape::Shape::new::<$isa>($wide);
+        const NARROW: $crate::cpu::gemm::shape::Shape = $crate::cpu::gemm::shape::Shape::new::<$isa>($narrow);
         const DIAGONAL_ROWS: usize = $diagonal_rows;
-        const PANEL: usize = [$($vectors),+].len() * <$isa as $crate::cpu::simd::Isa>::WIDTH;
 
         #[inline]
         fn kernel(self, rows: usize, vectors: usize) -> $crate::cpu::gemm::isa::Kernel {
-            use $crate::cpu::gemm::isa::{GemmIsa, Kernel};
+            use $crate::cpu::gemm::isa::Kernel;
             use $crate::cpu::gemm::kernel::{self, Tile};
 
             #[target_feature(enable = $features)]
@@ -103,18 +121,22 @@ macro_rules! compiled {
                 // SAFETY: the instruction set is enabled; the rest is the caller's.
                 unsafe { kernel::run::<$isa, ROWS, VECTORS>($isa::new(), tile) }
             }
-            const fn by_rows<const VECTORS: usize>() -> [Kernel; <$isa as GemmIsa>::ROWS] {
-                [$(tile::<$rows, VECTORS>),+]
-            }
-            static KERNELS: [[Kernel; <$isa as GemmIsa>::ROWS]; [$($vectors),+].len()] =
-                [$(by_rows::<$vectors>()),+];
+            static KERNELS: &[&[Kernel]] = &[$(&[$(tile::<$rows, $vectors>),+]),+];
             KERNELS[vectors - 1][rows - 1]
         }
 
         #[target_feature(enable = $features)]
-        unsafe fn pack_rows(self, source: *const f32, stride: usize, terms: usize, columns: usize, panel: *mut f32) {
+        unsafe fn pack_rows(
+            self,
+            source: *const f32,
+            stride: usize,
+            terms: usize,
+            columns: usize,
+            panel: *mut f32,
+            pitch: usize,
+        ) {
             // SAFETY: the caller's.
-            unsafe { $crate::cpu::gemm::pack::rows::<$isa>(source, stride, terms, columns, panel) }
+            unsafe { $crate::cpu::gemm::pack::rows(source, stride, terms, columns, panel, pitch) }
         }
 
         #[target_feature(enable = $features)]
@@ -131,9 +153,10 @@ macro_rules! compiled {
             terms: usize,
             columns: usize,
             panel: *mut f32,
+            pitch: usize,
         ) {
             // SAFETY: the caller's.
-            unsafe { $crate::cpu::gemm::pack::transposed(self, source, stride, terms, columns, panel) }
+            unsafe { $crate::cpu::gemm::pack::transposed(self, source, stride, terms, columns, panel, pitch) }
         }
     };
 }

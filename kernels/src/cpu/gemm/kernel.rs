@@ -6,7 +6,8 @@ use super::isa::{GemmIsa, MAX_ROWS};
 use crate::cpu::simd::Isa;
 use crate::cpu::unroll::unroll;
 
-/// Memory that is asked for meanwhile: at term p of repeated tile t, the line at `at[t * next + p * step]`.
+/// Memory that is asked for meanwhile: at term p of repeated tile t, or at every second one, the line at
+/// `at[t * next + p * step]`.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     pub(super) at: *const f32,
@@ -21,6 +22,10 @@ pub(super) enum Layout {
     Rows,
     /// B is a panel, and A holds the tile's rows alone: those of a term, then those of the next.
     Tiles,
+    /// B is a panel, and A holds the rows of a term one after the other.
+    Columns,
+    /// As `Columns`, and B lies where it may.
+    InPlace,
     /// Any other way.
     Other,
 }
@@ -87,6 +92,8 @@ const C_AHEAD: usize = 24;
 struct Cursor {
     a: [*const f32; MAX_ROWS.div_ceil(3)],
     b: *const f32,
+    /// Three terms later; of [`Layout::InPlace`] only.
+    b_3: *const f32,
     copy: *mut f32,
 }
 
@@ -94,7 +101,7 @@ impl Cursor {
     #[inline(always)]
     fn new(tile: &Tile, place: &Place) -> Self {
         let row = |r: usize| place.a.wrapping_add(r * tile.a_row);
-        Self { a: [row(0), row(3), row(6), row(9), row(12)], b: place.b, copy: tile.copy }
+        Self { a: [row(0), row(3), row(6), row(9), row(12)], b: place.b, b_3: place.b, copy: tile.copy }
     }
     #[inline(always)]
     fn a(&self, tile: &Tile, r: usize) -> *const f32 {
@@ -137,7 +144,7 @@ unsafe fn term<S: GemmIsa, const R: usize, const N: usize, const COPY: bool>(
         unroll!(v < N, at most 4 => { y[v] = s.load_at(at.b.wrapping_add(v * S::WIDTH)); });
         if COPY {
             unroll!(v < N, at most 4 => { s.store_at(at.copy.wrapping_add(v * S::WIDTH), y[v]); });
-            at.copy = at.copy.wrapping_add(S::PANEL);
+            at.copy = at.copy.wrapping_add(N * S::WIDTH);
         }
         unroll!(r < R, at most 13 => {
             if rows.start <= r && r < rows.end {
@@ -169,13 +176,32 @@ unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
     // SAFETY: the caller's.
     unsafe {
         let quads = if let Layout::Other = tile.layout { 0 } else { n / QUAD };
-        if let Layout::Tiles = tile.layout {
-            for _ in 0..quads {
-                quad::<S, R, N, true>(s, acc, tile, at, ahead);
+        macro_rules! quads {
+            ($layout:expr) => {
+                for _ in 0..quads {
+                    quad::<S, R, N, { $layout as u8 }>(s, acc, tile, at, ahead);
+                }
+            };
+        }
+        match tile.layout {
+            Layout::Rows => quads!(Layout::Rows),
+            Layout::Tiles => quads!(Layout::Tiles),
+            Layout::Columns => {
+                // The fourth term's rows: the others are a register and its double away.
+                at.a[1] = at.a[0].wrapping_add(3 * tile.a_term);
+                quads!(Layout::Columns);
             }
-        } else {
-            for _ in 0..quads {
-                quad::<S, R, N, false>(s, acc, tile, at, ahead);
+            Layout::InPlace => {
+                at.a[1] = at.a[0].wrapping_add(3 * tile.a_term);
+                at.b_3 = at.b.wrapping_add(3 * tile.b_term);
+                quads!(Layout::InPlace);
+            }
+            Layout::Other => {}
+        }
+        if let Layout::Tiles | Layout::Columns | Layout::InPlace = tile.layout {
+            // One term's rows again.
+            for i in 1..at.a.len() {
+                at.a[i] = at.a[0].wrapping_add(3 * i);
             }
         }
         for _ in quads * QUAD..n {
@@ -185,12 +211,20 @@ unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
     }
 }
 
+/// Wider tiles ask for the two streams in turns, every second term: there are more of them over the same matrix, and
+/// what they save is instructions.
+pub(super) const FEW_VECTORS: usize = 2;
+
+const TILES: u8 = Layout::Tiles as u8;
+const COLUMNS: u8 = Layout::Columns as u8;
+const IN_PLACE: u8 = Layout::InPlace as u8;
+
 /// Adds [`QUAD`] terms; their addresses are constants beside a few pointers, which are moved once.
 ///
 /// # Safety
 /// As for [`terms`]; A and B lie as the layout says.
 #[inline(always)]
-unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILES: bool>(
+unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const LAYOUT: u8>(
     s: S,
     acc: &mut [[S::F; N]; R],
     tile: &Tile,
@@ -200,26 +234,46 @@ unsafe fn quad<S: GemmIsa, const R: usize, const N: usize, const TILES: bool>(
     // SAFETY: the caller's.
     unsafe {
         unroll!(q < QUAD, at most 4 => {
-            *ahead = fetch(s, tile, *ahead);
+            if N <= FEW_VECTORS {
+                *ahead = fetch(s, tile, *ahead);
+            } else if q.is_multiple_of(2) {
+                s.fetch(ahead[0]);
+                ahead[0] = ahead[0].wrapping_add(2 * tile.ahead[0].step);
+            } else {
+                s.fetch_near(ahead[1]);
+                ahead[1] = ahead[1].wrapping_add(2 * tile.ahead[1].step);
+            }
             let mut y = [s.splat(0.0); N];
-            unroll!(v < N, at most 4 => { y[v] = s.load_at(at.b.wrapping_add(q * S::PANEL + v * S::WIDTH)); });
+            let b = match (LAYOUT, q) {
+                (IN_PLACE, 3) => at.b_3,
+                (IN_PLACE, _) => at.b.wrapping_add(q * tile.b_term),
+                _ => at.b.wrapping_add(q * N * S::WIDTH),
+            };
+            unroll!(v < N, at most 4 => { y[v] = s.load_at(b.wrapping_add(v * S::WIDTH)); });
             unroll!(r < R, at most 13 => {
-                let x = s.splat(if TILES { *at.a[0].wrapping_add(q * R + r) } else { *at.a(tile, r).wrapping_add(q) });
+                let x = s.splat(match LAYOUT {
+                    TILES => *at.a[0].wrapping_add(q * R + r),
+                    COLUMNS | IN_PLACE => *at.a[q / 3].wrapping_add(q % 3 * tile.a_term + r),
+                    _ => *at.a(tile, r).wrapping_add(q),
+                });
                 unroll!(v < N, at most 4 => { acc[r][v] = s.fma(x, y[v], acc[r][v]); });
             });
         });
     }
-    if TILES {
-        at.a[0] = in_register(at.a[0].wrapping_add(QUAD * R));
-        for i in 1..at.a.len() {
-            at.a[i] = at.a[0].wrapping_add(3 * i);
-        }
-    } else {
-        for a in &mut at.a {
-            *a = in_register(a.wrapping_add(QUAD));
-        }
+    let (pointers, moved) = match LAYOUT {
+        TILES => (1, QUAD * R),
+        COLUMNS | IN_PLACE => (2, QUAD * tile.a_term),
+        _ => (at.a.len(), QUAD),
+    };
+    for a in &mut at.a[..pointers] {
+        *a = in_register(a.wrapping_add(moved));
     }
-    at.b = in_register(at.b.wrapping_add(QUAD * S::PANEL));
+    if LAYOUT == IN_PLACE {
+        at.b = in_register(at.b.wrapping_add(QUAD * tile.b_term));
+        at.b_3 = in_register(at.b_3.wrapping_add(QUAD * tile.b_term));
+    } else {
+        at.b = in_register(at.b.wrapping_add(QUAD * N * S::WIDTH));
+    }
 }
 
 /// Computes tiles of `R` rows and `N` vectors of columns.

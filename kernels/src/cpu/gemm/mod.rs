@@ -21,6 +21,7 @@ mod kernel;
 mod neon;
 mod pack;
 mod rows;
+mod shape;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -29,6 +30,7 @@ use std::ptr;
 pub(super) use self::isa::GemmIsa;
 use self::kernel::{Layout, Tile};
 use self::rows::{RowsOfA, TileOfA};
+use self::shape::{BLOCK_TERMS, Shape};
 use super::Simd;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -38,17 +40,13 @@ use crate::aligned::Aligned;
 use crate::ops::{Columns, KRange, MatMul, Ops, Start};
 use crate::reference::Reference;
 
-/// Terms of one block of B.
-const BLOCK_TERMS: usize = 256;
-/// The same where A is copied tile by tile: then a panel and a tile's rows lie in the first-level cache together.
-const TILED_TERMS: usize = 192;
 /// Columns of one block of B, a multiple of every panel's width.
-const BLOCK_COLUMNS: usize = 512;
-/// Tiles whose rows of A should stay in the L2 cache while the panels pass.
-const BLOCK_TILES: usize = 16;
+const BLOCK_COLUMNS: usize = 256;
+/// Rows of A that should stay in the L2 cache while the panels pass.
+const BLOCK_ROWS: usize = 208;
 /// Elements of C that lie in a near cache by themselves.
 const NEAR: usize = 16_384;
-/// While at most this many tiles read each panel, a row-major B is read where it lies.
+/// While at most this many narrow tiles read each panel, a row-major B is read where it lies.
 const DIRECT_TILES: usize = 12;
 
 thread_local! {
@@ -105,7 +103,7 @@ fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
 }
 
 fn run<S: GemmIsa>(s: S, o: &Operands<'_>, c: &mut [f32]) {
-    let Some(product) = Product::new(o, c) else { return };
+    let Some(product) = Product::new::<S>(o, c) else { return };
     COPIES.with_borrow_mut(|copies| {
         // SAFETY: `new` checked the operands, and they outlive the call.
         unsafe { product.run(s, copies) }
@@ -119,6 +117,8 @@ struct Product {
     k: usize,
     k_range: KRange,
     columns: Columns,
+    /// The largest tile.
+    shape: Shape,
     a: *const f32,
     /// Distances of A's rows (output rows) and terms.
     a_row: usize,
@@ -147,7 +147,7 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 
 impl Product {
     /// `None` if C is empty.
-    fn new(o: &Operands<'_>, c: &mut [f32]) -> Option<Self> {
+    fn new<S: GemmIsa>(o: &Operands<'_>, c: &mut [f32]) -> Option<Self> {
         let &Operands { mm, a, b, start, residual, ahead } = o;
         // What no row has is no part of the shape.
         let m = mm.m;
@@ -183,6 +183,7 @@ impl Product {
             k,
             k_range: mm.k_range,
             columns: mm.columns,
+            shape: Shape::of::<S>(mm, n),
             a: a.as_ptr(),
             a_row,
             a_term,
@@ -203,10 +204,10 @@ impl Product {
     /// The operands are still alive, and C is not borrowed elsewhere.
     unsafe fn run<S: GemmIsa>(&self, s: S, copies: &mut [f32]) {
         let (of_b, of_a) = copies.split_at_mut(BLOCK_TERMS * BLOCK_COLUMNS);
-        const { assert!(BLOCK_COLUMNS.is_multiple_of(S::PANEL)) };
-        let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { self.most_rows::<S>() };
+        const { assert!(BLOCK_COLUMNS.is_multiple_of(S::WIDE.panel) && BLOCK_COLUMNS.is_multiple_of(S::NARROW.panel)) };
+        let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { self.most_rows() };
         let tiles = Split::new(self.m, most);
-        let blocks = Split::new(self.k, if self.is_tiled() { TILED_TERMS } else { BLOCK_TERMS });
+        let blocks = Split::new(self.k, self.block_terms());
         for j in (0..self.n).step_by(BLOCK_COLUMNS) {
             let columns = j..self.n.min(j + BLOCK_COLUMNS);
             // Without terms there is still one block: it stores the start.
@@ -236,12 +237,13 @@ impl Product {
     ) {
         // All rows' terms begin or end at the diagonal inside this block, or not at all.
         let regular = self.k_range == KRange::Full || *terms == (0..self.k) && self.m <= self.k;
-        for first in (0..tiles.parts).step_by(BLOCK_TILES) {
-            let end = tiles.parts.min(first + BLOCK_TILES);
+        let group = BLOCK_ROWS / self.shape.rows;
+        for first in (0..tiles.parts).step_by(group) {
+            let end = tiles.parts.min(first + group);
             // SAFETY: the caller's.
             let a = unsafe { RowsOfA::new(s, self, (tiles, first..end), terms, copy) };
-            for j in columns.clone().step_by(S::PANEL) {
-                let mut panel = panels.at::<S>(self, terms, j..columns.end.min(j + S::PANEL));
+            for j in columns.clone().step_by(self.shape.panel) {
+                let mut panel = panels.at::<S>(self, terms, j..columns.end.min(j + self.shape.panel));
                 let mut t = first;
                 if !panel.copy.is_null() {
                     if first == 0 {
@@ -249,7 +251,7 @@ impl Product {
                         unsafe { self.tile(s, tiles.part(0), 1, terms, &panel, &a) };
                         t = 1;
                     }
-                    panel = Panel { b: panel.copy, b_term: S::PANEL, copy: ptr::null_mut(), ..panel };
+                    panel = Panel { b: panel.copy, b_term: panel.pitch::<S>(), copy: ptr::null_mut(), ..panel };
                 }
                 while t < end {
                     let rows = tiles.part(t);
@@ -278,29 +280,30 @@ impl Product {
         buffer: &mut [f32],
     ) -> Panels {
         let dense = self.k_range == KRange::Full && self.columns == Columns::Full;
-        let by_first_tile = !self.trans_b && dense && tiles > 1;
-        let many = self.m > DIRECT_TILES * S::ROWS || self.m > 64 && rows::collide(self.ldb);
+        let in_place = self.takes_b_in_place();
+        let by_first_tile = !self.trans_b && !in_place && dense && tiles > 1;
+        let many = !in_place && (self.m > DIRECT_TILES * S::NARROW.rows || self.m > 64 && rows::collide(self.ldb));
         let copied_from = if self.trans_b || many && !by_first_tile {
             columns.start
         } else if (columns.end - columns.start).is_multiple_of(S::WIDTH) {
             columns.end
         } else {
-            columns.end - (columns.end - columns.start) % S::PANEL
+            columns.end - (columns.end - columns.start) % self.shape.panel
         };
-        assert!(terms.len() * columns.len().next_multiple_of(S::PANEL) <= buffer.len(), "a block of B fits its copy");
+        assert!(terms.len() * columns.len().next_multiple_of(S::WIDTH) <= buffer.len(), "a block of B fits its copy");
         let first = columns.start;
         let panels = Panels { buffer: buffer.as_mut_ptr(), first, copied_from, by_first_tile };
-        for j in (copied_from..columns.end).step_by(S::PANEL) {
-            let width = (columns.end - j).min(S::PANEL);
-            let to = panels.copy::<S>(terms, j);
-            // SAFETY: the columns and terms lie inside B; the buffer has room for PANEL columns of each panel.
+        for j in (copied_from..columns.end).step_by(self.shape.panel) {
+            let width = (columns.end - j).min(self.shape.panel);
+            let (to, pitch) = (panels.copy(terms, j), width.next_multiple_of(S::WIDTH));
+            // SAFETY: the columns and terms lie inside B; the buffer has room for whole vectors of each panel's columns.
             unsafe {
                 if self.trans_b {
                     let source = self.b.wrapping_add(j * self.ldb + terms.start);
-                    s.pack_transposed(source, self.ldb, terms.len(), width, to);
+                    s.pack_transposed(source, self.ldb, terms.len(), width, to, pitch);
                 } else {
                     let source = self.b.wrapping_add(terms.start * self.ldb + j);
-                    s.pack_rows(source, self.ldb, terms.len(), width, to);
+                    s.pack_rows(source, self.ldb, terms.len(), width, to, pitch);
                 }
             }
         }
@@ -334,7 +337,7 @@ impl Product {
         if !is_first && residual.is_null() && head.is_empty() && body == 0 && tail.is_empty() {
             return;
         }
-        let at = i * self.ldc + j;
+        let (at, vectors) = (i * self.ldc + j, width.div_ceil(S::WIDTH));
         let (start, start_row) = if is_first { (self.start, self.start_row) } else { (self.c.cast_const(), self.ldc) };
         let starts_from_c = start == self.c.cast_const();
         let TileOfA { a, a_row, a_term, a_next } = rows_of_a.tile(&rows, first);
@@ -358,11 +361,13 @@ impl Product {
             c_row: self.ldc,
             residual: if residual.is_null() { residual } else { residual.wrapping_add(at) },
             cold: self.m * self.n > NEAR || self.ldc != self.n,
-            ahead: self.lines_ahead::<S>(&rows, repeat * body, block, panel, rows_of_a),
+            ahead: self.lines_ahead(&rows, repeat * body, block, panel, rows_of_a),
             layout: match (a_row, a_term) {
-                _ if *b_term != S::PANEL => Layout::Other,
+                (1, _) if *b_term != vectors * S::WIDTH => Layout::InPlace,
+                _ if *b_term != vectors * S::WIDTH => Layout::Other,
                 (_, 1) => Layout::Rows,
                 (1, term) if term == rows.len() => Layout::Tiles,
+                (1, _) => Layout::Columns,
                 _ => Layout::Other,
             },
             fetch_c: if starts_from_c { rows.len() * self.ldc } else { 0 },
@@ -370,7 +375,7 @@ impl Product {
             diagonal,
         };
         // SAFETY: the operands were checked in `new`, and the tile lies inside them.
-        unsafe { s.kernel(rows.len(), width.div_ceil(S::WIDTH))(&tile) }
+        unsafe { s.kernel(rows.len(), vectors)(&tile) }
     }
 }
 
@@ -412,17 +417,18 @@ impl Panels {
     /// The panel of `columns`.
     fn at<S: GemmIsa>(&self, product: &Product, terms: &Range<usize>, columns: Range<usize>) -> Panel {
         let j = columns.start;
-        let copy = self.copy::<S>(terms, j);
+        let copy = self.copy(terms, j);
         if j >= self.copied_from {
-            return Panel { columns, b: copy, b_term: S::PANEL, copy: ptr::null_mut() };
+            let b_term = columns.len().next_multiple_of(S::WIDTH);
+            return Panel { columns, b: copy, b_term, copy: ptr::null_mut() };
         }
         let b = product.b.wrapping_add(terms.start * product.ldb + j);
         Panel { columns, b, b_term: product.ldb, copy: if self.by_first_tile { copy } else { ptr::null_mut() } }
     }
 
     /// Where the panel from column `j` on has its copy.
-    fn copy<S: GemmIsa>(&self, terms: &Range<usize>, j: usize) -> *mut f32 {
-        self.buffer.wrapping_add((j - self.first) / S::PANEL * terms.len() * S::PANEL)
+    fn copy(&self, terms: &Range<usize>, j: usize) -> *mut f32 {
+        self.buffer.wrapping_add((j - self.first) * terms.len())
     }
 }
 
@@ -435,6 +441,13 @@ struct Panel {
     b_term: usize,
     /// Where the first tile copies it to, for the others; null if nobody does.
     copy: *mut f32,
+}
+
+impl Panel {
+    /// Distance of the terms in a copy.
+    fn pitch<S: GemmIsa>(&self) -> usize {
+        self.columns.len().next_multiple_of(S::WIDTH)
+    }
 }
 
 /// The terms that a tile takes from a block, from term `first` on. See [`Tile`].

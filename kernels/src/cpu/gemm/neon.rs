@@ -9,9 +9,15 @@ impl GemmIsa for Neon {
     compiled!(
         Neon,
         "neon",
-        rows: [1, 2, 3, 4, 5, 6],
+        wide: (6, 4),
+        narrow: (6, 4),
         diagonal_rows: 6,
-        vectors: [1, 2, 3, 4]
+        kernels: [
+            1 => [1, 2, 3, 4, 5, 6],
+            2 => [1, 2, 3, 4, 5, 6],
+            3 => [1, 2, 3, 4, 5, 6],
+            4 => [1, 2, 3, 4, 5, 6],
+        ]
     );
 
     #[inline(always)]

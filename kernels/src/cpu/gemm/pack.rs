@@ -1,4 +1,4 @@
-//! Copies of B's columns as panels: [`GemmIsa::PANEL`] columns side by side, one row per term. Columns that
+//! Copies of B's columns as panels: a panel's columns side by side, one row per term, rows a whole number of vectors apart. Columns that
 //! B does not have hold +0; their results are never stored. Terms are never padded.
 
 use super::isa::GemmIsa;
@@ -6,26 +6,27 @@ use super::isa::GemmIsa;
 /// Packs `columns` columns of B stored \[k,n\]: element (p, j) is `source[p * stride + j]`.
 ///
 /// # Safety
-/// `columns <= S::PANEL`; the elements exist; `panel` has `terms * S::PANEL` elements.
+/// `columns <= pitch`, whole vectors; the elements exist; `panel` has `terms * pitch` elements.
 #[inline(always)]
-pub(super) unsafe fn rows<S: GemmIsa>(
+pub(super) unsafe fn rows(
     source: *const f32,
     stride: usize,
     terms: usize,
     columns: usize,
     panel: *mut f32,
+    pitch: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        if columns == S::PANEL {
+        if columns == pitch {
             for p in 0..terms {
-                source.add(p * stride).copy_to_nonoverlapping(panel.add(p * S::PANEL), S::PANEL);
+                source.add(p * stride).copy_to_nonoverlapping(panel.add(p * pitch), pitch);
             }
         } else {
             for p in 0..terms {
-                let to = panel.add(p * S::PANEL);
+                let to = panel.add(p * pitch);
                 source.add(p * stride).copy_to_nonoverlapping(to, columns);
-                to.add(columns).write_bytes(0, S::PANEL - columns);
+                to.add(columns).write_bytes(0, pitch - columns);
             }
         }
     }
@@ -57,7 +58,7 @@ pub(super) unsafe fn tile<S: GemmIsa>(
 /// Packs `columns` columns of B stored \[n,k\]: element (p, j) is `source[j * stride + p]`.
 ///
 /// # Safety
-/// `columns <= S::PANEL`; the elements exist; `panel` has `terms * S::PANEL` elements.
+/// `columns <= pitch`, whole vectors; the elements exist; `panel` has `terms * pitch` elements.
 #[inline(always)]
 pub(super) unsafe fn transposed<S: GemmIsa>(
     s: S,
@@ -66,6 +67,7 @@ pub(super) unsafe fn transposed<S: GemmIsa>(
     terms: usize,
     columns: usize,
     panel: *mut f32,
+    pitch: usize,
 ) {
     let (whole_columns, whole_terms) = (columns - columns % S::WIDTH, terms - terms % 4);
     // SAFETY: the caller's; whole blocks of LANES columns and 4 terms lie inside both matrices.
@@ -73,25 +75,25 @@ pub(super) unsafe fn transposed<S: GemmIsa>(
         for j in (0..whole_columns).step_by(S::WIDTH) {
             for p in (0..whole_terms).step_by(4) {
                 let block = s.load_transposed(source.add(j * stride + p), stride);
-                let to = panel.add(p * S::PANEL + j);
+                let to = panel.add(p * pitch + j);
                 s.store_at(to, block[0]);
-                s.store_at(to.add(S::PANEL), block[1]);
-                s.store_at(to.add(2 * S::PANEL), block[2]);
-                s.store_at(to.add(3 * S::PANEL), block[3]);
+                s.store_at(to.add(pitch), block[1]);
+                s.store_at(to.add(2 * pitch), block[2]);
+                s.store_at(to.add(3 * pitch), block[3]);
             }
         }
         for p in whole_terms..terms {
             for j in 0..whole_columns {
-                *panel.add(p * S::PANEL + j) = *source.add(j * stride + p);
+                *panel.add(p * pitch + j) = *source.add(j * stride + p);
             }
         }
-        if whole_columns < S::PANEL {
+        if whole_columns < pitch {
             for p in 0..terms {
-                let to = panel.add(p * S::PANEL);
+                let to = panel.add(p * pitch);
                 for j in whole_columns..columns {
                     *to.add(j) = *source.add(j * stride + p);
                 }
-                to.add(columns).write_bytes(0, S::PANEL - columns);
+                to.add(columns).write_bytes(0, pitch - columns);
             }
         }
     }

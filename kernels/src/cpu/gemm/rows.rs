@@ -4,15 +4,16 @@
 
 use std::ops::Range;
 
-use super::isa::{GemmIsa, MAX_ROWS};
-use super::{BLOCK_TERMS, BLOCK_TILES, Product, Split};
+use super::isa::GemmIsa;
+use super::shape::BLOCK_TERMS;
+use super::{BLOCK_ROWS, Product, Split};
 use crate::cpu::detect::first_level_ways;
 use crate::ops::KRange;
 
 /// Elements that a copy's rows lie farther apart than they are long.
 const PAD: usize = 16;
 /// Elements of the largest copy.
-pub(super) const COPY: usize = (BLOCK_TERMS + PAD) * (BLOCK_TILES * MAX_ROWS + PAD);
+pub(super) const COPY: usize = (BLOCK_TERMS + PAD) * (BLOCK_ROWS + PAD);
 /// Fewer columns than this read a copy too seldom.
 const LEAST_COLUMNS: usize = 64;
 
@@ -55,15 +56,15 @@ impl Product {
     /// Whether rows of A are copied tile by tile.
     pub(super) fn is_tiled(&self) -> bool {
         let (rows, columns) = LEAST_TILED;
-        self.a_row == 1 && self.k_range == KRange::Full && self.m >= rows && self.n >= columns
+        self.a_row == 1 && !self.is_wide() && self.k_range == KRange::Full && self.m >= rows && self.n >= columns
     }
 
     /// The most rows of a tile that has all columns.
-    pub(super) fn most_rows<S: GemmIsa>(&self) -> usize {
+    pub(super) fn most_rows(&self) -> usize {
         if self.a_term == 1 && collide(self.a_row) && fit_beside_a_panel() {
-            S::ROWS.min(COLLIDING_ROWS)
+            self.shape.rows.min(COLLIDING_ROWS)
         } else {
-            S::ROWS
+            self.shape.rows
         }
     }
 }
