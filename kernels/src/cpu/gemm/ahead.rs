@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::kernel::Ahead;
 use super::rows::RowsOfA;
 use super::shape::Shape;
-use super::{BLOCK_COLUMNS, Panel, Product};
+use super::{Panel, Product};
 
 /// Elements of a cache line.
 const LINE: usize = 16;
@@ -26,14 +26,14 @@ impl Product {
         }
         let of_a = if self.a_row == 1 && self.a_term == self.m {
             self.next_block(self.a, self.m, rows, block, panel)
-        } else if group.copied && panel.columns.start.is_multiple_of(BLOCK_COLUMNS) {
+        } else if group.copied && panel.columns.start.is_multiple_of(self.block_columns()) {
             self.next_group(block, group)
         } else if self.a_term == 1 && !group.copied {
             self.next_rows(rows, block)
         } else {
             self.nothing()
         };
-        let of_b = if self.a_row == 1 && self.ldb == self.n && self.n <= BLOCK_COLUMNS && !self.trans_b {
+        let of_b = if self.a_row == 1 && self.ldb == self.n && self.n <= self.block_columns() && !self.trans_b {
             self.next_block(self.b, self.n, rows, block, panel)
         } else if group.group.start == 0 && !self.trans_b {
             let at = self.b.wrapping_add(block.end * self.ldb + panel.columns.start);
@@ -69,8 +69,8 @@ impl Product {
     ) -> Ahead {
         let Shape { rows: rows_of_tile, panel: width_of_panel } = self.shape;
         let tiles = self.m.div_ceil(rows_of_tile);
-        let panels = self.n.min(BLOCK_COLUMNS).div_ceil(width_of_panel);
-        let done = panel.columns.start % BLOCK_COLUMNS / width_of_panel * tiles + rows.start / rows_of_tile;
+        let panels = self.n.min(self.block_columns()).div_ceil(width_of_panel);
+        let done = panel.columns.start % self.block_columns() / width_of_panel * tiles + rows.start / rows_of_tile;
         let step = width / (tiles * panels) + 1;
         let at = from.wrapping_add(block.end * width + done * block.len() * step);
         Ahead { at, step, next: block.len() * step }

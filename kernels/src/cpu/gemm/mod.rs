@@ -5,8 +5,8 @@
 //! and the next one starts by loading them, which changes nothing. What a tile computes beyond an edge
 //! (columns that do not exist or are masked) is never stored; terms are never padded.
 //!
-//! Loops, from the outside: columns by [`BLOCK_COLUMNS`], terms by [`BLOCK_TERMS`] (here B may be copied
-//! into panels), rows by [`BLOCK_TILES`], panels, tiles. A is read where it lies, since copying costs more
+//! Loops, from the outside: columns, terms (blocks of both: `shape`; here B may be copied
+//! into panels), rows by [`BLOCK_ROWS`], panels, tiles. A is read where it lies, since copying costs more
 //! than strided reads at the widths of small networks; rows that collide in a cache are copied (`rows`).
 //! What comes next is asked for meanwhile (`ahead`).
 
@@ -40,8 +40,8 @@ use crate::aligned::Aligned;
 use crate::ops::{Columns, KRange, MatMul, Ops, Start};
 use crate::reference::Reference;
 
-/// Columns of one block of B, a multiple of every panel's width.
-const BLOCK_COLUMNS: usize = 256;
+/// Most columns of one block of B, a multiple of every panel's width.
+const BLOCK_COLUMNS: usize = 512;
 /// Rows of A that should stay in the L2 cache while the panels pass.
 const BLOCK_ROWS: usize = 208;
 /// Elements of C that lie in a near cache by themselves.
@@ -208,8 +208,9 @@ impl Product {
         let most = if self.columns == Columns::UpToRow { S::DIAGONAL_ROWS } else { self.most_rows() };
         let tiles = Split::new(self.m, most);
         let blocks = Split::new(self.k, self.block_terms());
-        for j in (0..self.n).step_by(BLOCK_COLUMNS) {
-            let columns = j..self.n.min(j + BLOCK_COLUMNS);
+        let width = self.block_columns();
+        for j in (0..self.n).step_by(width) {
+            let columns = j..self.n.min(j + width);
             // Without terms there is still one block: it stores the start.
             for block in 0..blocks.parts.max(1) {
                 let terms = blocks.part(block);

@@ -1,7 +1,7 @@
 //! How large tiles and blocks are: by how a product lies, and by its columns.
 
-use super::Product;
 use super::isa::GemmIsa;
+use super::{BLOCK_COLUMNS, Product};
 use crate::cpu::simd::Isa;
 use crate::ops::{Columns, MatMul};
 
@@ -13,6 +13,8 @@ const TILED_TERMS: usize = 192;
 const WIDE_TERMS: usize = 256;
 /// The same where the rows of a transposed A are read in place, a line a term.
 const IN_PLACE_TERMS: usize = 128;
+/// Columns of a block of wide panels.
+const WIDE_COLUMNS: usize = 256;
 /// Rows of a weight gradient that is computed from rows of B in place.
 const IN_PLACE_ROWS: usize = 64;
 /// Columns of panels that are wide.
@@ -45,6 +47,11 @@ impl Product {
     /// Whether a panel is so wide that rows of a transposed A are best read where they lie.
     pub(super) fn is_wide(&self) -> bool {
         self.shape.panel >= WIDE
+    }
+
+    /// Columns of a block. Its part of C is read and written once a block of terms; narrow panels would copy A again for each.
+    pub(super) fn block_columns(&self) -> usize {
+        if self.is_wide() { WIDE_COLUMNS } else { BLOCK_COLUMNS }
     }
 
     /// Terms of a block.
