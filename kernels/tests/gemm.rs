@@ -220,6 +220,36 @@ fn equals_the_definition_where_tiles_are_copied() {
     }
 }
 
+/// Columns in panels of four vectors: full and partial ones, a B that is a panel by itself, one that a weight gradient of
+/// few rows reads where it lies, and blocks of terms and columns whose ends divide nothing.
+#[test]
+fn equals_the_definition_in_wide_panels() {
+    let shapes = [
+        (6, 64, 4),
+        (64, 64, 130),
+        (65, 64, 129),
+        (64, 192, 131),
+        (61, 128, 7),
+        (63, 100, 261),
+        (13, 257, 257),
+        (220, 64, 133),
+        (150, 320, 258),
+        (5, 448, 514),
+        (85, 97, 127),
+        (32, 161, 255),
+    ];
+    for (index, (m, n, k)) in shapes.into_iter().enumerate() {
+        for layout in 0..8 {
+            let gap = if layout & 4 == 4 { 1 + index % 3 } else { 0 };
+            let dense = Case::new(m, n, k, layout & 1 == 1, layout & 2 == 2, gap);
+            let start = [From::Zero, From::Accumulate, From::Bias][(index + layout) % 3];
+            let (k_range, residual) = (K_RANGES[(index + layout / 3) % 3], layout & 2 == 2);
+            Case { start, residual, special: layout == 1, ..dense.clone() }.check();
+            Case { mm: MatMul { k_range, ..dense.mm }, start, residual, ..dense }.check();
+        }
+    }
+}
+
 /// -0 survives a chain without terms and one whose terms are -0; +0 starts stay +0.
 #[test]
 fn keeps_the_sign_of_zero() {
