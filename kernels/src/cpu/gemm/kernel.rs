@@ -213,7 +213,7 @@ unsafe fn terms<S: GemmIsa, const R: usize, const N: usize>(
 
 /// Wider tiles ask for the two streams in turns, every second term: there are more of them over the same matrix, and
 /// what they save is instructions.
-pub(super) const FEW_VECTORS: usize = 2;
+const FEW_VECTORS: usize = 2;
 
 const TILES: u8 = Layout::Tiles as u8;
 const COLUMNS: u8 = Layout::Columns as u8;

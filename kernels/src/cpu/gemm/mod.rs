@@ -252,7 +252,12 @@ impl Product {
                         unsafe { self.tile(s, tiles.part(0), 1, terms, &panel, &a) };
                         t = 1;
                     }
-                    panel = Panel { b: panel.copy, b_term: panel.pitch::<S>(), copy: ptr::null_mut(), ..panel };
+                    panel = Panel {
+                        b: panel.copy,
+                        b_term: pitch::<S>(panel.columns.len()),
+                        copy: ptr::null_mut(),
+                        ..panel
+                    };
                 }
                 while t < end {
                     let rows = tiles.part(t);
@@ -296,7 +301,7 @@ impl Product {
         let panels = Panels { buffer: buffer.as_mut_ptr(), first, copied_from, by_first_tile };
         for j in (copied_from..columns.end).step_by(self.shape.panel) {
             let width = (columns.end - j).min(self.shape.panel);
-            let (to, pitch) = (panels.copy(terms, j), width.next_multiple_of(S::WIDTH));
+            let (to, pitch) = (panels.copy(terms, j), pitch::<S>(width));
             // SAFETY: the columns and terms lie inside B; the buffer has room for whole vectors of each panel's columns.
             unsafe {
                 if self.trans_b {
@@ -420,8 +425,7 @@ impl Panels {
         let j = columns.start;
         let copy = self.copy(terms, j);
         if j >= self.copied_from {
-            let b_term = columns.len().next_multiple_of(S::WIDTH);
-            return Panel { columns, b: copy, b_term, copy: ptr::null_mut() };
+            return Panel { b_term: pitch::<S>(columns.len()), columns, b: copy, copy: ptr::null_mut() };
         }
         let b = product.b.wrapping_add(terms.start * product.ldb + j);
         Panel { columns, b, b_term: product.ldb, copy: if self.by_first_tile { copy } else { ptr::null_mut() } }
@@ -444,11 +448,9 @@ struct Panel {
     copy: *mut f32,
 }
 
-impl Panel {
-    /// Distance of the terms in a copy.
-    fn pitch<S: GemmIsa>(&self) -> usize {
-        self.columns.len().next_multiple_of(S::WIDTH)
-    }
+/// Distance of the terms in the copy of a panel.
+fn pitch<S: GemmIsa>(columns: usize) -> usize {
+    columns.next_multiple_of(S::WIDTH)
 }
 
 /// The terms that a tile takes from a block, from term `first` on. See [`Tile`].

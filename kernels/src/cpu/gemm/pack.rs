@@ -1,4 +1,5 @@
-//! Copies of B's columns as panels: a panel's columns side by side, one row per term, rows a whole number of vectors apart. Columns that
+//! Copies of B's columns as panels: a panel's columns side by side, one row per term, rows a whole number of
+//! vectors apart. Columns that
 //! B does not have hold +0; their results are never stored. Terms are never padded.
 
 use super::isa::GemmIsa;

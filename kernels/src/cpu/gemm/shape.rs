@@ -9,9 +9,7 @@ use crate::ops::{Columns, MatMul};
 pub(super) const BLOCK_TERMS: usize = 256;
 /// The same where A is copied tile by tile: then a panel and a tile's rows lie in the first-level cache together.
 const TILED_TERMS: usize = 192;
-/// The same for wide panels, which fill that cache sooner.
-const WIDE_TERMS: usize = 256;
-/// The same where the rows of a transposed A are read in place, a line a term.
+/// The same where the rows of a transposed A are read in place, a line a term, beside a wide panel.
 const IN_PLACE_TERMS: usize = 128;
 /// Columns of a block of wide panels.
 const WIDE_COLUMNS: usize = 256;
@@ -59,8 +57,7 @@ impl Product {
         match (self.is_wide(), self.a_row == 1) {
             _ if self.is_tiled() => TILED_TERMS,
             (true, true) => IN_PLACE_TERMS,
-            (true, false) => WIDE_TERMS,
-            (false, _) => BLOCK_TERMS,
+            _ => BLOCK_TERMS,
         }
     }
 
