@@ -39,6 +39,8 @@ fn map<S: Isa, P: Pointwise>(s: S, x: &[f32], y: &mut [f32]) {
     let n = y.len();
     let x = &x[..n];
     each_vector!(S, n, |at, span| {
+        s.fetch_ahead(x, at);
+        s.fetch_ahead_to_write(y, at);
         let v = P::value(s, span.load(s, x, at));
         span.store(s, y, at, v);
     });
@@ -49,6 +51,9 @@ fn map_backward<S: Isa, P: Pointwise>(s: S, x: &[f32], dy: &[f32], dx: &mut [f32
     let n = dx.len();
     let (x, dy) = (&x[..n], &dy[..n]);
     each_vector!(S, n, |at, span| {
+        s.fetch_ahead(x, at);
+        s.fetch_ahead(dy, at);
+        s.fetch_ahead_to_write(dx, at);
         let v = P::gradient(s, span.load(s, x, at), span.load(s, dy, at));
         span.store(s, dx, at, v);
     });

@@ -2,9 +2,10 @@
 
 #![expect(clippy::too_many_arguments, reason = "a kernel's operands")]
 
-use super::reduce::{ColumnTerms, columns, columns_rows, sum_of};
-use super::simd::{Isa, Span, dispatch, each_lane, each_vector};
+use super::reduce::{ColumnTerms, ROWS_AHEAD, columns, columns_rows, sum_of};
+use super::simd::{Full, Isa, Span, dispatch, each_lane, each_vector};
 use super::softmax::{SHORT, short_row};
+use super::unroll::unroll;
 use crate::ops::Ops;
 use crate::reference::{LANES, Reference};
 
@@ -25,6 +26,12 @@ dispatch!(pub(super) fn layer_norm_dparams_rows(
     ) = layer_norm_dparams_rows_of,
     scalar Reference.layer_norm_dparams_rows(width, x, mean, rstd, dy, first, partial));
 
+/// Rows that are computed together where their vectors fit the registers: their sums hide each other's latency, and share
+/// the tree of a fold.
+const fn together(width_of_vector: usize, vectors: usize) -> usize {
+    if width_of_vector == 16 && vectors <= 4 { 4 } else { 1 }
+}
+
 #[inline(always)]
 fn layer_norm_of<S: Isa>(
     s: S,
@@ -38,14 +45,27 @@ fn layer_norm_of<S: Isa>(
     rstd: &mut [f32],
 ) {
     let (gamma, beta, count, eps) = (&gamma[..width], &beta[..width], width as f32, eps as f32);
+    if width <= SHORT * S::WIDTH {
+        short_row!(S, width, |N, last| {
+            let rows = mean.len();
+            let mut r = 0;
+            while r < rows {
+                let with = if rows - r >= 4 && together(S::WIDTH, N) == 4 { 4 } else { 1 };
+                let at = r * width..(r + with) * width;
+                let (x, y) = (&x[at.clone()], &mut y[at]);
+                let (mean, rstd) = (&mut mean[r..r + with], &mut rstd[r..r + with]);
+                if with == 4 {
+                    layer_norm_short::<S, N, 4>(s, eps, x, gamma, beta, y, mean, rstd, last);
+                } else {
+                    layer_norm_short::<S, N, 1>(s, eps, x, gamma, beta, y, mean, rstd, last);
+                }
+                r += with;
+            }
+        });
+        return;
+    }
     let stats = mean.iter_mut().zip(rstd);
     for ((x, y), (mean, rstd)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(stats) {
-        if width <= SHORT * S::WIDTH {
-            short_row!(S, width, |N, last| {
-                (*mean, *rstd) = layer_norm_short::<S, N>(s, eps, x, gamma, beta, y, last);
-            });
-            continue;
-        }
         *mean = sum_of(s, x) / count;
         let m = s.splat(*mean);
         let mut acc = s.block(0.0);
@@ -59,46 +79,79 @@ fn layer_norm_of<S: Isa>(
             let hat = s.mul(s.sub(span.load(s, x, at), m), rs);
             let v = s.fma(hat, span.load(s, gamma, at), span.load(s, beta, at));
             span.store(s, y, at, v);
+            s.fetch_ahead(x, at);
+            s.fetch_ahead_to_write(y, at);
         });
     }
 }
 
-/// A row that stays in vector registers: its mean and rstd.
+/// R rows that stay in vector registers.
 #[inline(always)]
-fn layer_norm_short<S: Isa, const N: usize>(
+fn layer_norm_short<S: Isa, const N: usize, const R: usize>(
     s: S,
     eps: f32,
-    row: &[f32],
+    rows: &[f32],
     gamma: &[f32],
     beta: &[f32],
     y: &mut [f32],
+    mean: &mut [f32],
+    rstd: &mut [f32],
     last: impl Span<S>,
-) -> (f32, f32) {
-    let (at, count) = ((N - 1) * S::WIDTH, row.len() as f32);
-    let (mut x, mut acc) = ([s.splat(0.0); N], s.block(0.0));
-    for v in 0..N - 1 {
-        x[v] = s.load(&row[v * S::WIDTH..]);
-        acc[v % S::VECTORS] = s.add(acc[v % S::VECTORS], x[v]);
-    }
-    x[N - 1] = last.load(s, row, at);
-    let k = (N - 1) % S::VECTORS;
-    acc[k] = last.keep(s, s.add(acc[k], x[N - 1]), acc[k]);
-    let mean = s.fold(acc) / count;
-    let (m, mut acc) = (s.splat(mean), s.block(0.0));
-    for v in 0..N {
-        x[v] = s.sub(x[v], m);
-        let sum = s.fma(x[v], x[v], acc[v % S::VECTORS]);
-        acc[v % S::VECTORS] = if v == N - 1 { last.keep(s, sum, acc[k]) } else { sum };
-    }
-    let rstd = 1.0 / (s.fold(acc) / count + eps).sqrt();
-    let rs = s.splat(rstd);
-    for (v, x) in x.iter().enumerate().take(N - 1) {
+) {
+    let (width, count) = (gamma.len(), gamma.len() as f32);
+    let (mut x, mut acc) = ([[s.splat(0.0); N]; R], [s.block(0.0); R]);
+    unroll!(r < R, at most 4 => {
+        unroll!(v < N, at most 8 => {
+            let at = r * width + v * S::WIDTH;
+            s.fetch_ahead(rows, at);
+            s.fetch_ahead_to_write(y, at);
+            x[r][v] = load::<S, N>(s, rows, at, v, last);
+            let k = v % S::VECTORS;
+            acc[r][k] = keep::<S, N>(s, v, last, s.add(acc[r][k], x[r][v]), acc[r][k]);
+        });
+    });
+    let sums = s.fold_rows(acc);
+    let mut acc = [s.block(0.0); R];
+    unroll!(r < R, at most 4 => {
+        mean[r] = sums[r] / count;
+        let m = s.splat(mean[r]);
+        unroll!(v < N, at most 8 => {
+            x[r][v] = s.sub(x[r][v], m);
+            let k = v % S::VECTORS;
+            acc[r][k] = keep::<S, N>(s, v, last, s.fma(x[r][v], x[r][v], acc[r][k]), acc[r][k]);
+        });
+    });
+    let sums = s.fold_rows(acc);
+    let mut scale = [s.splat(0.0); R];
+    unroll!(r < R, at most 4 => {
+        rstd[r] = 1.0 / (sums[r] / count + eps).sqrt();
+        scale[r] = s.splat(rstd[r]);
+    });
+    unroll!(v < N, at most 8 => {
         let at = v * S::WIDTH;
-        s.store(&mut y[at..], s.fma(s.mul(*x, rs), s.load(&gamma[at..]), s.load(&beta[at..])));
-    }
-    let v = s.fma(s.mul(x[N - 1], rs), last.load(s, gamma, at), last.load(s, beta, at));
-    last.store(s, y, at, v);
-    (mean, rstd)
+        let (gamma, beta) = (load::<S, N>(s, gamma, at, v, last), load::<S, N>(s, beta, at, v, last));
+        unroll!(r < R, at most 4 => {
+            store::<S, N>(s, y, r * width + at, v, last, s.fma(s.mul(x[r][v], scale[r]), gamma, beta));
+        });
+    });
+}
+
+/// Vector `v` of a row of N, of which `last` is the span of the last one.
+#[inline(always)]
+fn load<S: Isa, const N: usize>(s: S, x: &[f32], at: usize, v: usize, last: impl Span<S>) -> S::F {
+    if v == N - 1 { last.load(s, x, at) } else { Full.load(s, x, at) }
+}
+
+/// The same, stored.
+#[inline(always)]
+fn store<S: Isa, const N: usize>(s: S, x: &mut [f32], at: usize, v: usize, last: impl Span<S>, value: S::F) {
+    if v == N - 1 { last.store(s, x, at, value) } else { Full.store(s, x, at, value) }
+}
+
+/// The same of a sum: `new` in the lanes that take part.
+#[inline(always)]
+fn keep<S: Isa, const N: usize>(s: S, v: usize, last: impl Span<S>, new: S::F, old: S::F) -> S::F {
+    if v == N - 1 { last.keep(s, new, old) } else { new }
 }
 
 #[inline(always)]
@@ -114,23 +167,37 @@ fn layer_norm_dx_of<S: Isa>(
     dx: &mut [f32],
 ) {
     let (gamma, count) = (&gamma[..width], width as f32);
+    if width <= SHORT * S::WIDTH {
+        short_row!(S, width, |N, last| {
+            let rows = mean.len();
+            let mut r = 0;
+            while r < rows {
+                let with = if rows - r >= 2 && together(S::WIDTH, N) == 4 { 2 } else { 1 };
+                let at = r * width..(r + with) * width;
+                let (x, dy, add, dx) = (&x[at.clone()], &dy[at.clone()], add.map(|add| &add[at.clone()]), &mut dx[at]);
+                let stats = (&mean[r..r + with], &rstd[r..r + with]);
+                if with == 2 {
+                    layer_norm_dx_short::<S, N, 2>(s, x, gamma, stats, dy, add, dx, last);
+                } else {
+                    layer_norm_dx_short::<S, N, 1>(s, x, gamma, stats, dy, add, dx, last);
+                }
+                r += with;
+            }
+        });
+        return;
+    }
     for r in 0..x.len() / width {
         let row = r * width..(r + 1) * width;
         let (x, dy, dx) = (&x[row.clone()], &dy[row.clone()], &mut dx[row.clone()]);
         let (m, rs) = (s.splat(mean[r]), s.splat(rstd[r]));
-        if width <= SHORT * S::WIDTH {
-            let add = add.map(|add| &add[row.clone()]);
-            short_row!(S, width, |N, last| {
-                layer_norm_dx_short::<S, N>(s, x, gamma, (m, rs), dy, add, dx, last);
-            });
-            continue;
-        }
         let (mut sum_g, mut sum_gx) = (s.block(0.0), s.block(0.0));
         each_lane!(S, width, |at, k, span| {
             let hat = s.mul(s.sub(span.load(s, x, at), m), rs);
             let g = s.mul(span.load(s, dy, at), span.load(s, gamma, at));
             sum_g[k] = span.keep(s, s.add(sum_g[k], g), sum_g[k]);
             sum_gx[k] = span.keep(s, s.fma(g, hat, sum_gx[k]), sum_gx[k]);
+            s.fetch_ahead(x, at);
+            s.fetch_ahead(dy, at);
         });
         let (mean_g, mean_gx) = (s.splat(s.fold(sum_g) / count), s.splat(s.fold(sum_gx) / count));
         let add = add.map(|add| &add[row]);
@@ -139,58 +206,77 @@ fn layer_norm_dx_of<S: Isa>(
             let g = s.mul(span.load(s, dy, at), span.load(s, gamma, at));
             let centred = s.fma(s.neg(hat), mean_gx, s.sub(g, mean_g));
             let v = match add {
-                Some(add) => s.fma(centred, rs, span.load(s, add, at)),
+                Some(add) => {
+                    s.fetch_ahead(add, at);
+                    s.fma(centred, rs, span.load(s, add, at))
+                }
                 None => s.mul(centred, rs),
             };
+            s.fetch_ahead_to_write(dx, at);
             span.store(s, dx, at, v);
         });
     }
 }
 
-/// A row of which x̂ and dy·γ stay in vector registers.
+/// R rows of which x̂ and dy·γ stay in vector registers.
 #[inline(always)]
-fn layer_norm_dx_short<S: Isa, const N: usize>(
+fn layer_norm_dx_short<S: Isa, const N: usize, const R: usize>(
     s: S,
     x: &[f32],
     gamma: &[f32],
-    (m, rs): (S::F, S::F),
+    (mean, rstd): (&[f32], &[f32]),
     dy: &[f32],
     add: Option<&[f32]>,
     dx: &mut [f32],
     last: impl Span<S>,
 ) {
-    let (at, count) = ((N - 1) * S::WIDTH, x.len() as f32);
-    let (mut hat, mut g) = ([m; N], [m; N]);
-    let (mut sum_g, mut sum_gx) = (s.block(0.0), s.block(0.0));
-    for v in 0..N - 1 {
-        let at = v * S::WIDTH;
-        hat[v] = s.mul(s.sub(s.load(&x[at..]), m), rs);
-        g[v] = s.mul(s.load(&dy[at..]), s.load(&gamma[at..]));
-        let k = v % S::VECTORS;
-        (sum_g[k], sum_gx[k]) = (s.add(sum_g[k], g[v]), s.fma(g[v], hat[v], sum_gx[k]));
+    let (width, count) = (gamma.len(), gamma.len() as f32);
+    let (mut hat, mut g) = ([[s.splat(0.0); N]; R], [[s.splat(0.0); N]; R]);
+    // Σ g and Σ g·x̂ of each row.
+    let mut acc = [[s.block(0.0); R]; 2];
+    unroll!(r < R, at most 4 => {
+        let (m, rs) = (s.splat(mean[r]), s.splat(rstd[r]));
+        unroll!(v < N, at most 8 => {
+            let at = r * width + v * S::WIDTH;
+            s.fetch_ahead(x, at);
+            s.fetch_ahead(dy, at);
+            s.fetch_ahead_to_write(dx, at);
+            hat[r][v] = s.mul(s.sub(load::<S, N>(s, x, at, v, last), m), rs);
+            g[r][v] = s.mul(load::<S, N>(s, dy, at, v, last), load::<S, N>(s, gamma, v * S::WIDTH, v, last));
+            let k = v % S::VECTORS;
+            acc[0][r][k] = keep::<S, N>(s, v, last, s.add(acc[0][r][k], g[r][v]), acc[0][r][k]);
+            acc[1][r][k] = keep::<S, N>(s, v, last, s.fma(g[r][v], hat[r][v], acc[1][r][k]), acc[1][r][k]);
+        });
+    });
+    let sums = fold_pairs(s, acc);
+    unroll!(r < R, at most 4 => {
+        let (mean_g, mean_gx) = (s.splat(sums[0][r] / count), s.splat(sums[1][r] / count));
+        let rs = s.splat(rstd[r]);
+        unroll!(v < N, at most 8 => {
+            let at = r * width + v * S::WIDTH;
+            let centred = s.fma(s.neg(hat[r][v]), mean_gx, s.sub(g[r][v], mean_g));
+            let v_dx = match add {
+                Some(add) => {
+                    s.fetch_ahead(add, at);
+                    s.fma(centred, rs, load::<S, N>(s, add, at, v, last))
+                }
+                None => s.mul(centred, rs),
+            };
+            store::<S, N>(s, dx, at, v, last, v_dx);
+        });
+    });
+}
+
+/// The folds of two sums of R rows; two rows' are folded as four.
+#[inline(always)]
+fn fold_pairs<S: Isa, const R: usize>(s: S, sums: [[S::Block; R]; 2]) -> [[f32; R]; 2] {
+    if R == 2 {
+        let [a, b, c, d] = s.fold_rows([sums[0][0], sums[0][R - 1], sums[1][0], sums[1][R - 1]]);
+        let mut folded = [[a; R], [c; R]];
+        (folded[0][R - 1], folded[1][R - 1]) = (b, d);
+        return folded;
     }
-    hat[N - 1] = s.mul(s.sub(last.load(s, x, at), m), rs);
-    g[N - 1] = s.mul(last.load(s, dy, at), last.load(s, gamma, at));
-    let k = (N - 1) % S::VECTORS;
-    sum_g[k] = last.keep(s, s.add(sum_g[k], g[N - 1]), sum_g[k]);
-    sum_gx[k] = last.keep(s, s.fma(g[N - 1], hat[N - 1], sum_gx[k]), sum_gx[k]);
-    let (mean_g, mean_gx) = (s.splat(s.fold(sum_g) / count), s.splat(s.fold(sum_gx) / count));
-    for v in 0..N {
-        g[v] = s.fma(s.neg(hat[v]), mean_gx, s.sub(g[v], mean_g));
-    }
-    for (v, g) in g.iter().enumerate().take(N - 1) {
-        let at = v * S::WIDTH;
-        let v = match add {
-            Some(add) => s.fma(*g, rs, s.load(&add[at..])),
-            None => s.mul(*g, rs),
-        };
-        s.store(&mut dx[at..], v);
-    }
-    let v = match add {
-        Some(add) => s.fma(g[N - 1], rs, last.load(s, add, at)),
-        None => s.mul(g[N - 1], rs),
-    };
-    last.store(s, dx, at, v);
+    [s.fold_rows(sums[0]), s.fold_rows(sums[1])]
 }
 
 /// The terms of dγ, dy·x̂, and of dβ, dy.
@@ -206,6 +292,8 @@ impl<S: Isa> ColumnTerms<S, 2> for Gradients<'_> {
     #[inline(always)]
     fn add(&self, s: S, row: usize, at: usize, span: impl Span<S>, acc: [S::F; 2]) -> [S::F; 2] {
         let at = row * self.width + at;
+        s.fetch(self.x.as_ptr().wrapping_add(at + ROWS_AHEAD * self.width));
+        s.fetch(self.dy.as_ptr().wrapping_add(at + ROWS_AHEAD * self.width));
         let (x, dy) = (span.load(s, self.x, at), span.load(s, self.dy, at));
         let hat = s.mul(s.sub(x, s.splat(self.mean[row])), s.splat(self.rstd[row]));
         [s.fma(dy, hat, acc[0]), s.add(acc[1], dy)]

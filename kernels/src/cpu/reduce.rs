@@ -29,6 +29,7 @@ fn sum_squares_of<S: Isa>(s: S, x: &[f32]) -> f32 {
     for (b, block) in x.chunks(REDUCE_BLOCK).enumerate() {
         let mut acc = s.block(0.0);
         each_lane!(S, block.len(), |at, k, span| {
+            s.fetch_ahead(block, at);
             let v = span.load(s, block, at);
             acc[k] = span.keep(s, s.fma(v, v, acc[k]), acc[k]);
         });
@@ -36,6 +37,9 @@ fn sum_squares_of<S: Isa>(s: S, x: &[f32]) -> f32 {
     }
     fold_lanes(partial)
 }
+
+/// Rows between one whose terms are added and one that is asked for meanwhile.
+pub(super) const ROWS_AHEAD: usize = 8;
 
 /// The terms of `N` column sums over the same rows.
 pub(super) trait ColumnTerms<S: Isa, const N: usize> {

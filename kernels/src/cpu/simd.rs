@@ -22,6 +22,10 @@ pub(crate) use plain::Plain;
 
 use std::ops::IndexMut;
 
+/// Elements between what a pass over a buffer computes and what it asks for meanwhile. A processor's own guesses end with
+/// each page, and far memory is some hundred cycles away.
+const AHEAD: usize = 512;
+
 /// A token that proves that the machine has an instruction set, with the operations on its vectors.
 ///
 /// Implementations are `#[inline(always)]` throughout; they turn into single instructions only inside a
@@ -108,6 +112,50 @@ pub(crate) trait Isa: Copy + 'static {
         let half = self.shr(n_int, 1);
         let a = self.mul(a, power_of_two(self, half));
         self.mul(a, power_of_two(self, self.sub_int(n_int, half)))
+    }
+
+    /// Asks for the line at `p`, which will be read. Any address is allowed.
+    #[inline(always)]
+    fn fetch(self, p: *const f32) {
+        // SAFETY: a prefetch touches no memory that a program can see; every x86-64 has it.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+    /// Asks for the line at `p`, which will be read later: the second-level cache is near enough.
+    #[inline(always)]
+    fn fetch_near(self, p: *const f32) {
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+    /// Asks for the line at `p`, which will be written. Any address is allowed.
+    #[inline(always)]
+    fn fetch_to_write(self, p: *const f32) {
+        // SAFETY: as above; a processor that cannot ask for writing takes it for reading or not at all.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+    /// Asks in time for what a pass over `x` will read after the element `at`; nothing is wrong behind the end.
+    #[inline(always)]
+    fn fetch_ahead(self, x: &[f32], at: usize) {
+        self.fetch(x.as_ptr().wrapping_add(at + AHEAD));
+    }
+    /// The same of what it will write.
+    #[inline(always)]
+    fn fetch_ahead_to_write(self, x: &[f32], at: usize) {
+        self.fetch_to_write(x.as_ptr().wrapping_add(at + AHEAD));
     }
 
     /// `x` in each of the 32 lanes.

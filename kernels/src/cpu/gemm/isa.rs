@@ -36,39 +36,6 @@ pub(in crate::cpu) trait GemmIsa: Isa {
     unsafe fn store_at(self, p: *mut f32, v: Self::F);
     /// Stores the first `n` lanes at `p`; `n <= WIDTH`. Touches no other memory.
     unsafe fn store_first_at(self, p: *mut f32, n: usize, v: Self::F);
-    /// Asks for the line at `p`, which will be read. Any address is allowed.
-    #[inline(always)]
-    fn fetch(self, p: *const f32) {
-        // SAFETY: a prefetch touches no memory that a program can see; every x86-64 has it.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
-    }
-    /// Asks for the line at `p`, which will be read later: the second-level cache is near enough.
-    #[inline(always)]
-    fn fetch_near(self, p: *const f32) {
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
-    }
-    /// Asks for the line at `p`, which will be written. Any address is allowed.
-    #[inline(always)]
-    fn fetch_to_write(self, p: *const f32) {
-        // SAFETY: as above; a processor that cannot ask for writing takes it for reading or not at all.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
-    }
     /// Four consecutive elements of each of `WIDTH` rows, transposed: lane l of vector q is
     /// `source[l * stride + q]`.
     unsafe fn load_transposed(self, source: *const f32, stride: usize) -> [Self::F; 4];
