@@ -118,12 +118,18 @@ pub trait Replay {
     fn write(&mut self, place: Place, r: usize, values: &[f32]) -> Result<(), DeviceError>;
 }
 
-/// Rows of a micro-batch on a CPU, at least: few enough for the nearer caches, and enough for a product's tiles.
-const MICRO_BATCH_ROWS: usize = 512;
+/// Least rows of a micro-batch on a CPU, and the most bytes that its values may take then; the first that fit are taken.
+/// Values should lie near. Fewer rows cost, since weights and their gradients are read anew for each micro-batch; where
+/// values lie far whatever is done, more rows are better.
+const MICRO_BATCHES: [(usize, usize); 3] = [(512, 16 << 20), (256, 32 << 20), (1024, usize::MAX)];
 
 impl Device for Cpu {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
-        let program = program.in_micro_batches_of(MICRO_BATCH_ROWS);
+        let program = MICRO_BATCHES
+            .into_iter()
+            .map(|(rows, bytes)| (program.in_micro_batches_of(rows), bytes))
+            .find_map(|(program, bytes)| (program.value_bytes() <= bytes).then_some(program))
+            .expect("the last takes any number of bytes");
         Session::try_new(Arc::new(program), *self).map(|session| Box::new(session) as Box<dyn Replay>).map_err(
             |bytes| DeviceError {
                 line: format!("there is no memory for its {:.1} GB", bytes as f64 / 1e9),

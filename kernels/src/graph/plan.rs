@@ -71,6 +71,8 @@ pub struct Program {
     pub(crate) optimizer_states: usize,
     /// Host scalars that the graph itself reads; they stand before the optimizer's.
     pub(crate) own_scalars: usize,
+    /// Elements of the arena that are the same in every entry.
+    fixed_len: usize,
     pub(crate) arena_len: usize,
     pub(crate) tokens: BTreeMap<TensorId, Slot>,
     pub(crate) tokens_len: usize,
@@ -101,15 +103,15 @@ impl Graph {
             state_base: 0,
             optimizer_states: self.optimizer_states(),
             own_scalars: self.own_scalars(),
+            fixed_len: 0,
             arena_len: 0,
             tokens: BTreeMap::new(),
             tokens_len: 0,
             graph: self,
         };
         plan.place_fixed();
-        let base = plan.arena_len;
         for (name, roots) in entries {
-            let entry = plan.plan_entry(name, roots, base);
+            let entry = plan.plan_entry(name, roots);
             plan.entries.push(entry);
         }
         plan
@@ -159,6 +161,10 @@ impl Program {
     /// Bytes of the arena in f32.
     pub fn arena_bytes(&self) -> usize {
         self.arena_len * size_of::<f32>()
+    }
+    /// Bytes of it in which an entry's values lie, of all runs.
+    pub(crate) fn value_bytes(&self) -> usize {
+        (self.arena_len - self.fixed_len) * size_of::<f32>()
     }
     /// Floating point operations of an entry's matrix products for one run.
     pub fn gemm_flops(&self, entry: EntryId) -> u64 {
@@ -234,7 +240,7 @@ impl Program {
                 Role::Param | Role::Grad | Role::Value => {}
             }
         }
-        self.arena_len = next;
+        (self.fixed_len, self.arena_len) = (next, next);
         self.tokens_len = next_token;
     }
 
@@ -258,10 +264,10 @@ impl Program {
         picked
     }
 
-    fn plan_entry(&mut self, name: String, roots: Vec<TensorId>, base: usize) -> Entry {
+    fn plan_entry(&mut self, name: String, roots: Vec<TensorId>) -> Entry {
         let picked = self.reachable(&roots);
         let order = Order::new(&self.graph, &picked, &roots, self.micro_batches);
-        let (steps, placed, end) = Layout::new(self, &order, &roots, base).place();
+        let (steps, placed, end) = Layout::new(self, &order, &roots, self.fixed_len).place();
         self.arena_len = self.arena_len.max(end);
         let gemm_flops = picked.iter().map(|index| self.graph.nodes[*index].gemm_flops(&self.graph)).sum();
         let kept = roots.iter().filter_map(|r| placed.get(r).map(|s| (*r, *s))).collect();
