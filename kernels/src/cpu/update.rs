@@ -16,6 +16,11 @@ use program::{BLOCK, Code, Kind, Large, NOWHERE, Op, PARAM, Place, Program, STAT
 /// Vectors of a block: enough to pay for reading an op and to hide its latency.
 const VECTORS: usize = 8;
 
+/// Blocks between the one that is computed and one that is asked for meanwhile.
+const BLOCKS_AHEAD: usize = 4;
+/// Elements of a cache line.
+const LINE: usize = 16;
+
 /// Evaluates `expr` over all elements; see [`Ops::update`].
 pub(super) fn update(
     simd: Simd,
@@ -100,6 +105,8 @@ fn interpret_of<S: Isa>(s: S, ops: &[Op], memory: &mut Memory<'_, '_>) {
         // SAFETY: `whole` blocks fit into each buffer and a block into each slot; `memory` is borrowed mutably.
         unsafe { run(s, ops, memory.places) };
         for place in &mut memory.places[..buffers] {
+            let later = place.wrapping_add(BLOCKS_AHEAD * len);
+            (0..len).step_by(LINE).for_each(|line| s.fetch_to_write(later.wrapping_add(line)));
             *place = place.wrapping_add(len);
         }
     }
