@@ -170,6 +170,21 @@ pub trait Ops<T: Real>: ColumnOps<T> + IntervalOps<T> + LinearBoundOps<T> + Imag
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 
+    /// [`Self::matmul`], told what will be read after it, in that order: a device may bring it near meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "a product's operands")]
+    fn matmul_before(
+        &self,
+        mm: &MatMul,
+        a: &[T],
+        b: &[T],
+        start: Start<'_, T>,
+        residual: Option<&[T]>,
+        c: &mut [T],
+        _later: &[&[T]],
+    ) {
+        self.matmul(mm, a, b, start, residual, c);
+    }
+
     /// y = γ·(x − mean)·rstd + β over rows of `width`; keeps mean \[rows\] and rstd \[rows\].
     #[expect(clippy::too_many_arguments, reason = "a kernel's operands")]
     fn layer_norm(

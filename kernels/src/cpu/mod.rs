@@ -47,6 +47,8 @@ impl Cpu {
     }
 }
 
+pub(crate) use self::gemm::PLACES;
+
 impl Ops<f32> for Cpu {
     fn matmul(
         &self,
@@ -57,7 +59,19 @@ impl Ops<f32> for Cpu {
         residual: Option<&[f32]>,
         c: &mut [f32],
     ) {
-        gemm::matmul(self.simd, mm, a, b, start, residual, c);
+        gemm::matmul(self.simd, mm, a, b, start, residual, c, &[]);
+    }
+    fn matmul_before(
+        &self,
+        mm: &MatMul,
+        a: &[f32],
+        b: &[f32],
+        start: Start<'_, f32>,
+        residual: Option<&[f32]>,
+        c: &mut [f32],
+        later: &[&[f32]],
+    ) {
+        gemm::matmul(self.simd, mm, a, b, start, residual, c, later);
     }
     fn layer_norm(
         &self,

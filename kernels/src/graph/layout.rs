@@ -2,8 +2,12 @@
 
 use super::micro_batch::{Item, Order, Part};
 use super::plan::{Program, Slot, Step, padded};
-use super::{Role, TensorId};
-use std::collections::BTreeMap;
+use super::{Op, Role, TensorId};
+use std::collections::{BTreeMap, BTreeSet};
+use crate::cpu::PLACES;
+
+const MOST_LATER: usize = 192 << 10;
+const LEAST_LATER: usize = 1 << 10;
 
 /// The steps of an entry being placed.
 pub(super) struct Layout<'p> {
@@ -51,6 +55,9 @@ impl<'p> Layout<'p> {
                 }
             }
         }
+        for at in 0..steps.len() {
+            steps[at].later = self.later(at);
+        }
         (steps, self.placed, self.space.end)
     }
 
@@ -92,7 +99,44 @@ impl<'p> Layout<'p> {
         let share = if item.part == Part::Rows { self.order.micro_batches } else { 1 };
         let flops = if item.part == Part::Total { 0 } else { node.gemm_flops(&self.program.graph) };
         let op = node.op.of_micro_batch(share);
-        Step { op, part: item.part, inputs: slots(&item.inputs), outputs, gemm_flops: flops / share as u64 }
+        Step {
+            op,
+            part: item.part,
+            inputs: slots(&item.inputs),
+            outputs,
+            later: Vec::new(),
+            gemm_flops: flops / share as u64,
+        }
+    }
+
+    /// What is read from the step after the product `at` to the next product, and was not touched meanwhile.
+    fn later(&self, at: usize) -> Vec<Slot> {
+        let items = &self.order.items;
+        if !self.is_product(at) {
+            return Vec::new();
+        }
+        let end = (at + 1..items.len()).find(|next| self.is_product(*next)).map_or(items.len(), |next| next + 1);
+        let mut touched: BTreeSet<TensorId> = items[at].inputs.iter().chain(&items[at].outputs).copied().collect();
+        let (mut later, mut room) = (Vec::new(), MOST_LATER);
+        for item in &items[at + 1..end] {
+            let goes_on = matches!(self.program.graph.nodes[item.node].op, Op::LinearDw | Op::LinearTiedDw);
+            let read = item.inputs.iter().chain(item.outputs.iter().filter(|_| goes_on));
+            for id in read.filter(|id| !self.program.tokens.contains_key(id)) {
+                let slot = self.slot(*id, item.part);
+                if touched.insert(*id) && slot.len >= LEAST_LATER && room > 0 {
+                    later.push(Slot { len: slot.len.min(room), ..slot });
+                    room -= slot.len.min(room);
+                }
+            }
+            touched.extend(&item.outputs);
+        }
+        later.truncate(PLACES);
+        later
+    }
+
+    fn is_product(&self, at: usize) -> bool {
+        self.program.graph.nodes[self.order.items[at].node].gemm_flops(&self.program.graph) > 0
+            && !matches!(self.program.graph.nodes[self.order.items[at].node].op, Op::Attention(_) | Op::AttentionBackward(_))
     }
 
     /// Where an operand lies: all of it, or a micro-batch's rows.

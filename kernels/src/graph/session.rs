@@ -3,6 +3,7 @@
 use super::plan::{Slot, Step};
 use super::{EntryId, Op, Part, Program, ScalarSource, TensorId, bounds};
 use crate::aligned::Aligned;
+use crate::cpu::PLACES;
 use crate::ops::{CrossEntropy, MatMul, Ops, Start};
 use crate::real::Real;
 use crate::rng::Stream;
@@ -223,7 +224,9 @@ impl<'s, T: Real> Operands<'s, T> {
         slot.offset + self.r * slot.run_stride + self.micro_batch * slot.micro_stride
     }
     pub(super) fn input(&self, i: usize) -> &'s [T] {
-        let slot = self.step.inputs[i];
+        self.slice(self.step.inputs[i])
+    }
+    fn slice(&self, slot: Slot) -> &'s [T] {
         // SAFETY: the plan keeps slots inside the arena; inputs are not written while a step runs, save for
         // `Ema` and `Map`, which do not read what they change through here.
         unsafe { std::slice::from_raw_parts(self.base.add(self.start(slot)), slot.len) }
@@ -360,6 +363,13 @@ fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let (a, b, c) = (o.input(0), o.input(1), o.output(0));
     let (first, second, out) = (o.width(0), o.width(1), o.step.outputs[0].width);
     let rows = a.len() / first;
+    let mut places = [&[][..]; PLACES];
+    for (place, slot) in places.iter_mut().zip(&o.step.later) {
+        *place = o.slice(*slot);
+    }
+    let matmul = |mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]| {
+        ops.matmul_before(mm, a, b, start, residual, c, &places[..o.step.later.len()]);
+    };
     let added = |present: bool| present.then(|| o.input(2));
     // A weight's gradient is one chain over the rows of all micro-batches.
     let onwards = if o.micro_batch == 0 { Start::Zero } else { Start::Accumulate };
@@ -367,14 +377,14 @@ fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
         Op::Linear { bias, residual } => {
             let start = if *bias { Start::Bias(o.input(2)) } else { Start::Zero };
             let residual = residual.then(|| o.input(2 + usize::from(*bias)));
-            ops.matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
+            matmul(&MatMul::nn(rows, out, first), a, b, start, residual, c);
         }
-        Op::LinearDx { add } => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
-        Op::LinearDw => ops.matmul(&MatMul::tn(first, second, rows), a, b, onwards, None, c),
-        Op::LinearTied => ops.matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
-        Op::LinearTiedDx { add } => ops.matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),
+        Op::LinearDx { add } => matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, added(*add), c),
+        Op::LinearDw => matmul(&MatMul::tn(first, second, rows), a, b, onwards, None, c),
+        Op::LinearTied => matmul(&MatMul::nt(rows, out, first), a, b, Start::Zero, None, c),
+        Op::LinearTiedDx { add } => matmul(&MatMul::nn(rows, out, first), a, b, Start::Zero, added(*add), c),
         // dw[M,K] = dyᵀ·x: the operands change places.
-        Op::LinearTiedDw => ops.matmul(&MatMul::tn(second, first, rows), b, a, onwards, None, c),
+        Op::LinearTiedDw => matmul(&MatMul::tn(second, first, rows), b, a, onwards, None, c),
         _ => unreachable!("not a product"),
     }
 }

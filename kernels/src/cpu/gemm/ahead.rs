@@ -21,7 +21,7 @@ impl Product {
         panel: &Panel,
         group: &RowsOfA,
     ) -> [Ahead; 2] {
-        if self.given {
+        if !self.own_first {
             return [0, 1].map(|stream| self.given(stream, terms, block));
         }
         let of_a = if self.a_row == 1 && self.a_term == self.m {
@@ -33,23 +33,44 @@ impl Product {
         } else {
             self.nothing()
         };
-        let of_b = if self.a_row == 1 && self.ldb == self.n && self.n <= self.block_columns() && !self.trans_b {
+        let of_b = if block.end < self.k && self.a_row == 1 && self.ldb == self.n && self.n <= self.block_columns() {
             self.next_block(self.b, self.n, rows, block, panel)
-        } else if group.group.start == 0 && !self.trans_b {
-            let at = self.b.wrapping_add(block.end * self.ldb + panel.columns.start);
-            Ahead { at, step: self.ldb, next: LINE }
         } else {
-            self.nothing()
+            self.next_of_b(block, panel, group).unwrap_or_else(|| self.given(1, terms, block))
         };
         [of_a, of_b]
     }
 
-    /// The lines that the caller named, one each time that lines are asked for, while there are some.
+    /// The block of B after this one, where the tiles are among the first to read their panel.
+    fn next_of_b(&self, block: &Range<usize>, panel: &Panel, group: &RowsOfA) -> Option<Ahead> {
+        let at = panel.columns.start % self.block_columns();
+        let column = panel.columns.start - at;
+        let (column, term) = if block.end < self.k { (column, block.end) } else { (column + self.block_columns(), 0) };
+        if group.group.start > 0 || column >= self.n {
+            return None;
+        }
+        if !self.is_wide() {
+            let from = self.b.wrapping_add(term * self.ldb + panel.columns.start);
+            return (!self.trans_b && term > 0).then_some(Ahead { at: from, step: self.ldb, next: LINE });
+        }
+        // Every second row is asked for: the even ones with the first panel, the odd ones with the second.
+        let odd = at / self.shape.panel;
+        let from = if self.trans_b { column * self.ldb + term } else { term * self.ldb + column };
+        (odd < 2).then_some(Ahead { at: self.b.wrapping_add(from + odd * self.ldb), step: self.ldb, next: LINE / 2 })
+    }
+
+    /// Lines of what the caller named, one each time that lines are asked for, while there are some.
     fn given(&self, stream: usize, terms: usize, block: &Range<usize>) -> Ahead {
         let step = if self.is_wide() { LINE / 2 } else { LINE };
-        let (start, end) = self.ahead[stream].get();
-        self.ahead[stream].set((start.wrapping_add(terms * step), end));
-        if start < end { Ahead { at: start, step, next: block.len() * step } } else { self.nothing() }
+        let mut places = self.ahead[stream].take();
+        let place = places.iter_mut().find(|place| place.start < place.end);
+        let ahead = place.map(|place| {
+            let at = place.start;
+            place.start = at.wrapping_add(terms * step);
+            Ahead { at, step, next: block.len() * step }
+        });
+        self.ahead[stream].set(places);
+        ahead.unwrap_or_else(|| self.nothing())
     }
 
     /// A line that is near already.

@@ -44,6 +44,8 @@ use crate::reference::Reference;
 const BLOCK_COLUMNS: usize = 512;
 /// Rows of A that should stay in the L2 cache while the panels pass.
 const BLOCK_ROWS: usize = 208;
+/// Places that a stream of what the caller needs next may name.
+pub(crate) const PLACES: usize = 6;
 /// Elements of C that lie in a near cache by themselves.
 const NEAR: usize = 16_384;
 /// While at most this many narrow tiles read each panel, a row-major B is read where it lies.
@@ -55,7 +57,7 @@ thread_local! {
     static COPIES: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(BLOCK_TERMS * BLOCK_COLUMNS + rows::COPY));
 }
 
-/// C = start + A·B (+ residual), as [`Ops::matmul`], with the instructions of `simd`.
+/// C = start + A·B (+ residual), as [`Ops::matmul_before`], with the instructions of `simd`.
 ///
 /// # Panics
 /// If an operand is too short for its shape, or if rows of C overlap.
@@ -67,13 +69,15 @@ pub(crate) fn matmul(
     start: Start<'_, f32>,
     residual: Option<&[f32]>,
     c: &mut [f32],
+    later: &[&[f32]],
 ) {
-    on(simd, &Operands { mm, a, b, start, residual, ahead: [&[]; 2] }, c);
+    on(simd, &Operands { mm, a, b, start, residual, own_first: true, ahead: [&[], later] }, c);
 }
 
 /// [`matmul`] from +0. Meanwhile what `ahead` names is brought near, since it is needed next.
 pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: [&[f32]; 2]) {
-    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, ahead }, c);
+    let ahead = [&ahead[..1], &ahead[1..]];
+    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, own_first: false, ahead }, c);
 }
 
 /// What a product reads.
@@ -83,8 +87,10 @@ struct Operands<'a> {
     b: &'a [f32],
     start: Start<'a, f32>,
     residual: Option<&'a [f32]>,
-    /// What the caller needs next.
-    ahead: [&'a [f32]; 2],
+    /// Whether what the product itself needs next is asked for before what `ahead` names, or only the latter.
+    own_first: bool,
+    /// What the caller needs next: two streams, each of one place after the other.
+    ahead: [&'a [&'a [f32]]; 2],
 }
 
 fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
@@ -131,10 +137,10 @@ struct Product {
     c: *mut f32,
     ldc: usize,
     residual: *const f32,
-    /// What the caller needs next: the next line to be asked for, and the end.
-    ahead: [Cell<(*const f32, *const f32)>; 2],
-    /// Whether it named something.
-    given: bool,
+    /// Whether it asks for what it needs itself.
+    own_first: bool,
+    /// What the caller needs next, as far as it has not been asked for.
+    ahead: [Cell<[Range<*const f32>; PLACES]>; 2],
 }
 
 /// Elements from the first to the last of a matrix of `rows` by `columns`; 0 if it is empty.
@@ -148,7 +154,7 @@ fn extent(rows: usize, columns: usize, stride: usize) -> usize {
 impl Product {
     /// `None` if C is empty.
     fn new<S: GemmIsa>(o: &Operands<'_>, c: &mut [f32]) -> Option<Self> {
-        let &Operands { mm, a, b, start, residual, ahead } = o;
+        let &Operands { mm, a, b, start, residual, own_first, ahead } = o;
         // What no row has is no part of the shape.
         let m = mm.m;
         let n = if mm.columns == Columns::UpToRow { mm.n.min(m) } else { mm.n };
@@ -195,8 +201,11 @@ impl Product {
             c,
             ldc: mm.ldc,
             residual: residual.map_or(ptr::null(), <[f32]>::as_ptr),
-            ahead: ahead.map(|slice| Cell::new((slice.as_ptr(), slice.as_ptr_range().end))),
-            given: ahead.iter().any(|slice| !slice.is_empty()),
+            own_first,
+            ahead: ahead.map(|places| {
+                let place = |i: usize| places.get(i).copied().unwrap_or_default().as_ptr_range();
+                Cell::new(std::array::from_fn(place))
+            }),
         })
     }
 
