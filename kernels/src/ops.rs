@@ -164,13 +164,17 @@ pub struct CrossEntropy {
     pub smoothing: f64,
 }
 
+/// Places that a product can be told of.
+pub const MOST_LATER: usize = 6;
+
 /// The kernels of one device over one number type. One run at a time: the run axis is the caller's loop
 /// on a CPU.
 pub trait Ops<T: Real>: ColumnOps<T> + IntervalOps<T> + LinearBoundOps<T> + ImageOps<T> + Send + Sync {
     /// C = start + A·B (+ residual, added after the chain; same layout as C).
     fn matmul(&self, mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]);
 
-    /// [`Self::matmul`], told what will be read after it, in that order: a device may bring it near meanwhile.
+    /// [`Self::matmul`], told what will be read after it, in that order, at most [`MOST_LATER`] places: a device may
+    /// bring it near meanwhile.
     #[expect(clippy::too_many_arguments, reason = "a product's operands")]
     fn matmul_before(
         &self,

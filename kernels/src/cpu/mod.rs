@@ -47,8 +47,6 @@ impl Cpu {
     }
 }
 
-pub(crate) use self::gemm::PLACES;
-
 impl Ops<f32> for Cpu {
     fn matmul(
         &self,
@@ -59,7 +57,7 @@ impl Ops<f32> for Cpu {
         residual: Option<&[f32]>,
         c: &mut [f32],
     ) {
-        gemm::matmul(self.simd, mm, a, b, start, residual, c, &[]);
+        self.matmul_before(mm, a, b, start, residual, c, &[]);
     }
     fn matmul_before(
         &self,
@@ -71,7 +69,8 @@ impl Ops<f32> for Cpu {
         c: &mut [f32],
         later: &[&[f32]],
     ) {
-        gemm::matmul(self.simd, mm, a, b, start, residual, c, later);
+        let o = gemm::Operands { mm, a, b, start, residual, own_first: true, ahead: [&[], later] };
+        gemm::matmul(self.simd, &o, c);
     }
     fn layer_norm(
         &self,

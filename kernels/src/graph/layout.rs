@@ -1,13 +1,10 @@
 //! Where an entry's tensors lie: those that are never alive together share space.
 
+use super::later::later;
 use super::micro_batch::{Item, Order, Part};
 use super::plan::{Program, Slot, Step, padded};
-use super::{Op, Role, TensorId};
-use std::collections::{BTreeMap, BTreeSet};
-use crate::cpu::PLACES;
-
-const MOST_LATER: usize = 192 << 10;
-const LEAST_LATER: usize = 1 << 10;
+use super::{Role, TensorId};
+use std::collections::BTreeMap;
 
 /// The steps of an entry being placed.
 pub(super) struct Layout<'p> {
@@ -55,8 +52,8 @@ impl<'p> Layout<'p> {
                 }
             }
         }
-        for at in 0..steps.len() {
-            steps[at].later = self.later(at);
+        for (at, step) in steps.iter_mut().enumerate() {
+            step.later = later(self.program, &self.order.items, at, |item, id| self.slot(id, item.part));
         }
         (steps, self.placed, self.space.end)
     }
@@ -107,36 +104,6 @@ impl<'p> Layout<'p> {
             later: Vec::new(),
             gemm_flops: flops / share as u64,
         }
-    }
-
-    /// What is read from the step after the product `at` to the next product, and was not touched meanwhile.
-    fn later(&self, at: usize) -> Vec<Slot> {
-        let items = &self.order.items;
-        if !self.is_product(at) {
-            return Vec::new();
-        }
-        let end = (at + 1..items.len()).find(|next| self.is_product(*next)).map_or(items.len(), |next| next + 1);
-        let mut touched: BTreeSet<TensorId> = items[at].inputs.iter().chain(&items[at].outputs).copied().collect();
-        let (mut later, mut room) = (Vec::new(), MOST_LATER);
-        for item in &items[at + 1..end] {
-            let goes_on = matches!(self.program.graph.nodes[item.node].op, Op::LinearDw | Op::LinearTiedDw);
-            let read = item.inputs.iter().chain(item.outputs.iter().filter(|_| goes_on));
-            for id in read.filter(|id| !self.program.tokens.contains_key(id)) {
-                let slot = self.slot(*id, item.part);
-                if touched.insert(*id) && slot.len >= LEAST_LATER && room > 0 {
-                    later.push(Slot { len: slot.len.min(room), ..slot });
-                    room -= slot.len.min(room);
-                }
-            }
-            touched.extend(&item.outputs);
-        }
-        later.truncate(PLACES);
-        later
-    }
-
-    fn is_product(&self, at: usize) -> bool {
-        self.program.graph.nodes[self.order.items[at].node].gemm_flops(&self.program.graph) > 0
-            && !matches!(self.program.graph.nodes[self.order.items[at].node].op, Op::Attention(_) | Op::AttentionBackward(_))
     }
 
     /// Where an operand lies: all of it, or a micro-batch's rows.

@@ -10,6 +10,7 @@
 mod backward;
 mod bounds;
 mod build;
+mod later;
 mod layout;
 mod linear_bounds;
 mod micro_batch;

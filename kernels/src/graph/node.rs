@@ -181,6 +181,18 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it is one matrix product, of a linear layer or its gradients.
+    pub(super) const fn is_product(&self) -> bool {
+        matches!(
+            self,
+            Self::Linear { .. }
+                | Self::LinearDx { .. }
+                | Self::LinearDw
+                | Self::LinearTied
+                | Self::LinearTiedDx { .. }
+                | Self::LinearTiedDw
+        )
+    }
     /// What tables call it.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -36,7 +36,7 @@ pub(crate) struct Step {
     pub(crate) part: Part,
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
-    /// What steps after a product read that none has read or written shortly before.
+    /// What the steps after a product read; [`super::later`].
     pub(crate) later: Vec<Slot>,
     /// Floating point operations of its matrix products for one run.
     pub(crate) gemm_flops: u64,

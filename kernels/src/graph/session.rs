@@ -3,8 +3,7 @@
 use super::plan::{Slot, Step};
 use super::{EntryId, Op, Part, Program, ScalarSource, TensorId, bounds};
 use crate::aligned::Aligned;
-use crate::cpu::PLACES;
-use crate::ops::{CrossEntropy, MatMul, Ops, Start};
+use crate::ops::{CrossEntropy, MOST_LATER, MatMul, Ops, Start};
 use crate::real::Real;
 use crate::rng::Stream;
 use crate::update::UpdateExpr;
@@ -289,12 +288,7 @@ fn dropout<T: Real>(rate: f64, stream: Stream, step: u32, o: Operands<'_, T>) {
 
 fn compute<T: Real, K: Ops<T>>(ops: &K, o: Operands<'_, T>) {
     match &o.step.op {
-        Op::Linear { .. }
-        | Op::LinearDx { .. }
-        | Op::LinearDw
-        | Op::LinearTied
-        | Op::LinearTiedDx { .. }
-        | Op::LinearTiedDw => product(ops, &o),
+        op if op.is_product() => product(ops, &o),
         Op::LayerNorm { .. } | Op::LayerNormDx { .. } | Op::LayerNormDparams => norm(ops, &o),
         Op::Attention(shape) => ops.attention(shape, o.input(0), o.output(0), o.output(1)),
         Op::AttentionBackward(shape) => {
@@ -363,12 +357,12 @@ fn product<T: Real, K: Ops<T>>(ops: &K, o: &Operands<'_, T>) {
     let (a, b, c) = (o.input(0), o.input(1), o.output(0));
     let (first, second, out) = (o.width(0), o.width(1), o.step.outputs[0].width);
     let rows = a.len() / first;
-    let mut places = [&[][..]; PLACES];
-    for (place, slot) in places.iter_mut().zip(&o.step.later) {
+    let mut later = [&[][..]; MOST_LATER];
+    for (place, slot) in later.iter_mut().zip(&o.step.later) {
         *place = o.slice(*slot);
     }
     let matmul = |mm: &MatMul, a: &[T], b: &[T], start: Start<'_, T>, residual: Option<&[T]>, c: &mut [T]| {
-        ops.matmul_before(mm, a, b, start, residual, c, &places[..o.step.later.len()]);
+        ops.matmul_before(mm, a, b, start, residual, c, &later);
     };
     let added = |present: bool| present.then(|| o.input(2));
     // A weight's gradient is one chain over the rows of all micro-batches.

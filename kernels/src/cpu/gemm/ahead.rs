@@ -12,7 +12,7 @@ use super::{Panel, Product};
 const LINE: usize = 16;
 
 impl Product {
-    /// Lines of A, and of B or of what the caller needs next. `terms` counts those of all repeated tiles.
+    /// Lines of A, and of B or, where the product needs no more of it, of what the caller needs next. `terms` counts those of all repeated tiles.
     pub(super) fn lines_ahead(
         &self,
         rows: &Range<usize>,
@@ -109,5 +109,40 @@ impl Product {
     fn next_rows(&self, rows: &Range<usize>, block: &Range<usize>) -> Ahead {
         let at = self.a.wrapping_add(rows.end * self.a_row + block.start);
         Ahead { at, step: rows.len(), next: rows.len() * self.a_row }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::super::Operands;
+    use super::*;
+    use crate::cpu::simd::Avx2;
+    use crate::ops::{MatMul, Start};
+
+    /// What the caller needs is asked for line by line, one place after the other, and then no more.
+    #[test]
+    fn lines_of_later_places_follow_each_other() {
+        let (data, mm) = ([0.0; 4096], MatMul::nn(8, 8, 8));
+        let later = [&data[..64], &data[256..256 + 160]];
+        let o = Operands {
+            mm: &mm,
+            a: &data[..64],
+            b: &data[..64],
+            start: Start::Zero,
+            residual: None,
+            own_first: true,
+            ahead: [&[], &later],
+        };
+        let product = Product::new::<Avx2>(&o, &mut [0.0; 64]).expect("C has elements");
+        let next = || {
+            let Ahead { at, step, next } = product.given(1, 2 * 4, &(0..4));
+            let first = (at as usize - data.as_ptr() as usize) / size_of::<f32>();
+            (first, step, next)
+        };
+        // Two tiles of four terms take eight lines: more than the first place has, and most of the second.
+        assert_eq!(next(), (0, 16, 64));
+        assert_eq!(next(), (256, 16, 64));
+        assert_eq!(next(), (256 + 128, 16, 64));
+        assert_eq!(next(), (0, 0, 0), "a line of A, which is near");
     }
 }

@@ -37,15 +37,13 @@ use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use crate::aligned::Aligned;
-use crate::ops::{Columns, KRange, MatMul, Ops, Start};
+use crate::ops::{Columns, KRange, MOST_LATER, MatMul, Ops, Start};
 use crate::reference::Reference;
 
 /// Most columns of one block of B, a multiple of every panel's width.
 const BLOCK_COLUMNS: usize = 512;
 /// Rows of A that should stay in the L2 cache while the panels pass.
 const BLOCK_ROWS: usize = 208;
-/// Places that a stream of what the caller needs next may name.
-pub(crate) const PLACES: usize = 6;
 /// Elements of C that lie in a near cache by themselves.
 const NEAR: usize = 16_384;
 /// While at most this many narrow tiles read each panel, a row-major B is read where it lies.
@@ -57,43 +55,30 @@ thread_local! {
     static COPIES: RefCell<Aligned<f32>> = RefCell::new(Aligned::zeroed(BLOCK_TERMS * BLOCK_COLUMNS + rows::COPY));
 }
 
+/// [`matmul`] from +0. Meanwhile what `ahead` names is brought near, since it is needed next.
+pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: [&[f32]; 2]) {
+    let ahead = [&ahead[..1], &ahead[1..]];
+    matmul(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, own_first: false, ahead }, c);
+}
+
+/// What a product reads.
+pub(super) struct Operands<'a> {
+    pub(super) mm: &'a MatMul,
+    pub(super) a: &'a [f32],
+    pub(super) b: &'a [f32],
+    pub(super) start: Start<'a, f32>,
+    pub(super) residual: Option<&'a [f32]>,
+    /// Whether the product asks for what it needs itself and then for the second stream of `ahead`, or for `ahead` alone.
+    pub(super) own_first: bool,
+    /// What the caller needs next: two streams, each of one place after the other.
+    pub(super) ahead: [&'a [&'a [f32]]; 2],
+}
+
 /// C = start + A·B (+ residual), as [`Ops::matmul_before`], with the instructions of `simd`.
 ///
 /// # Panics
 /// If an operand is too short for its shape, or if rows of C overlap.
-pub(crate) fn matmul(
-    simd: Simd,
-    mm: &MatMul,
-    a: &[f32],
-    b: &[f32],
-    start: Start<'_, f32>,
-    residual: Option<&[f32]>,
-    c: &mut [f32],
-    later: &[&[f32]],
-) {
-    on(simd, &Operands { mm, a, b, start, residual, own_first: true, ahead: [&[], later] }, c);
-}
-
-/// [`matmul`] from +0. Meanwhile what `ahead` names is brought near, since it is needed next.
-pub(crate) fn matmul_and_fetch(simd: Simd, mm: &MatMul, a: &[f32], b: &[f32], c: &mut [f32], ahead: [&[f32]; 2]) {
-    let ahead = [&ahead[..1], &ahead[1..]];
-    on(simd, &Operands { mm, a, b, start: Start::Zero, residual: None, own_first: false, ahead }, c);
-}
-
-/// What a product reads.
-struct Operands<'a> {
-    mm: &'a MatMul,
-    a: &'a [f32],
-    b: &'a [f32],
-    start: Start<'a, f32>,
-    residual: Option<&'a [f32]>,
-    /// Whether what the product itself needs next is asked for before what `ahead` names, or only the latter.
-    own_first: bool,
-    /// What the caller needs next: two streams, each of one place after the other.
-    ahead: [&'a [&'a [f32]]; 2],
-}
-
-fn on(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
+pub(super) fn matmul(simd: Simd, o: &Operands<'_>, c: &mut [f32]) {
     match simd {
         // SAFETY: a `Cpu` exists only for an instruction set that the machine has.
         #[cfg(target_arch = "x86_64")]
@@ -140,7 +125,7 @@ struct Product {
     /// Whether it asks for what it needs itself.
     own_first: bool,
     /// What the caller needs next, as far as it has not been asked for.
-    ahead: [Cell<[Range<*const f32>; PLACES]>; 2],
+    ahead: [Cell<[Range<*const f32>; MOST_LATER]>; 2],
 }
 
 /// Elements from the first to the last of a matrix of `rows` by `columns`; 0 if it is empty.
