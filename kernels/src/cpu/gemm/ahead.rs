@@ -22,7 +22,7 @@ impl Product {
         group: &RowsOfA,
     ) -> [Ahead; 2] {
         if !self.own_first {
-            return [0, 1].map(|stream| self.given(stream, terms, block));
+            return [0, 1].map(|stream| self.given(stream, terms, block).unwrap_or_else(|| self.nothing()));
         }
         let of_a = if self.a_row == 1 && self.a_term == self.m {
             self.next_block(self.a, self.m, rows, block, panel)
@@ -36,7 +36,8 @@ impl Product {
         let of_b = if block.end < self.k && self.a_row == 1 && self.ldb == self.n && self.n <= self.block_columns() {
             self.next_block(self.b, self.n, rows, block, panel)
         } else {
-            self.next_of_b(block, panel, group).unwrap_or_else(|| self.given(1, terms, block))
+            let next = self.next_of_b(block, panel, group).or_else(|| self.given(1, terms, block));
+            next.or_else(|| self.after_b(block, panel, group)).unwrap_or_else(|| self.nothing())
         };
         [of_a, of_b]
     }
@@ -50,8 +51,7 @@ impl Product {
             return None;
         }
         if !self.is_wide() {
-            let from = self.b.wrapping_add(term * self.ldb + panel.columns.start);
-            return (!self.trans_b && term > 0).then_some(Ahead { at: from, step: self.ldb, next: LINE });
+            return if term > 0 { self.after_b(block, panel, group) } else { None };
         }
         // Every second row is asked for: the even ones with the first panel, the odd ones with the second.
         let odd = at / self.shape.panel;
@@ -59,9 +59,22 @@ impl Product {
         (odd < 2).then_some(Ahead { at: self.b.wrapping_add(from + odd * self.ldb), step: self.ldb, next: LINE / 2 })
     }
 
+    /// The panel's rows of B below this block, for narrow tiles. Below the last one lie those of a next product, where a
+    /// caller goes through a batch.
+    fn after_b(&self, block: &Range<usize>, panel: &Panel, group: &RowsOfA) -> Option<Ahead> {
+        let at = self.b.wrapping_add(block.end * self.ldb + panel.columns.start);
+        let reads = !self.is_wide() && !self.trans_b && group.group.start == 0;
+        reads.then_some(Ahead { at, step: self.ldb, next: LINE })
+    }
+
     /// Lines of what the caller named, one each time that lines are asked for, while there are some.
-    fn given(&self, stream: usize, terms: usize, block: &Range<usize>) -> Ahead {
-        let step = if self.is_wide() { LINE / 2 } else { LINE };
+    fn given(&self, stream: usize, terms: usize, block: &Range<usize>) -> Option<Ahead> {
+        // A term of a narrow tile is short: a line with each would be more than far memory gives.
+        let step = match (self.is_wide(), self.own_first) {
+            (true, _) => LINE / 2,
+            (false, true) => LINE / 4,
+            (false, false) => LINE,
+        };
         let mut places = self.ahead[stream].take();
         let place = places.iter_mut().find(|place| place.start < place.end);
         let ahead = place.map(|place| {
@@ -70,7 +83,7 @@ impl Product {
             Ahead { at, step, next: block.len() * step }
         });
         self.ahead[stream].set(places);
-        ahead.unwrap_or_else(|| self.nothing())
+        ahead
     }
 
     /// A line that is near already.
@@ -135,14 +148,13 @@ mod tests {
         };
         let product = Product::new::<Avx2>(&o, &mut [0.0; 64]).expect("C has elements");
         let next = || {
-            let Ahead { at, step, next } = product.given(1, 2 * 4, &(0..4));
+            let Ahead { at, step, next } = product.given(1, 2 * 4, &(0..4))?;
             let first = (at as usize - data.as_ptr() as usize) / size_of::<f32>();
-            (first, step, next)
+            Some((first, step, next))
         };
-        // Two tiles of four terms take eight lines: more than the first place has, and most of the second.
-        assert_eq!(next(), (0, 16, 64));
-        assert_eq!(next(), (256, 16, 64));
-        assert_eq!(next(), (256 + 128, 16, 64));
-        assert_eq!(next(), (0, 0, 0), "a line of A, which is near");
+        // Two tiles of four terms take two lines: half of the first place, and a fifth of the second.
+        let expect = [0, 32, 256, 288, 320, 352, 384].map(|first| Some((first, 4, 16)));
+        assert_eq!(std::array::from_fn(|_| next()), expect);
+        assert_eq!(next(), None);
     }
 }
