@@ -123,14 +123,18 @@ pub trait Replay {
 /// values lie far whatever is done, more rows are better.
 const MICRO_BATCHES: [(usize, usize); 3] = [(512, 16 << 20), (256, 32 << 20), (1024, usize::MAX)];
 
+/// The program in the micro-batches that suit a CPU.
+fn near(program: &Program) -> Program {
+    MICRO_BATCHES
+        .into_iter()
+        .map(|(rows, bytes)| (program.in_micro_batches_of(rows), bytes))
+        .find_map(|(program, bytes)| (program.value_bytes() <= bytes).then_some(program))
+        .expect("the last takes any number of bytes")
+}
+
 impl Device for Cpu {
     fn session(&self, program: &Arc<Program>) -> Result<Box<dyn Replay>, DeviceError> {
-        let program = MICRO_BATCHES
-            .into_iter()
-            .map(|(rows, bytes)| (program.in_micro_batches_of(rows), bytes))
-            .find_map(|(program, bytes)| (program.value_bytes() <= bytes).then_some(program))
-            .expect("the last takes any number of bytes");
-        Session::try_new(Arc::new(program), *self).map(|session| Box::new(session) as Box<dyn Replay>).map_err(
+        Session::try_new(Arc::new(near(program)), *self).map(|session| Box::new(session) as Box<dyn Replay>).map_err(
             |bytes| DeviceError {
                 line: format!("there is no memory for its {:.1} GB", bytes as f64 / 1e9),
                 lost: false,
@@ -189,5 +193,40 @@ impl<K: Ops<f32>> Replay for Session<f32, K> {
         };
         target.copy_from_slice(values);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::ops::{Activation, Attention};
+
+    /// Micro-batches of a training step over 2,048 rows: attention, and `layers` layers of `width`.
+    fn micro_batches(layers: usize, width: usize) -> usize {
+        let shape = Attention { batch: 32, heads: 1, seq: 64, head_dim: 16, causal: true };
+        let mut graph = Graph::new();
+        let (tokens, targets) = (graph.tokens("tokens", 2048), graph.tokens("targets", 2048));
+        let table = graph.param("table", &[8, 48]);
+        let qkv = graph.embedding(tokens, table, None).unwrap();
+        let mut x = graph.attention(qkv, shape).unwrap();
+        for layer in 0..layers {
+            let w = graph.param(&layer.to_string(), &[graph.tensor(x).width(), width]);
+            let y = graph.linear(x, w, None, None).unwrap();
+            x = graph.activation(Activation::GeluTanh, y);
+        }
+        let (loss, _) = graph.cross_entropy(x, targets, 0.0).unwrap();
+        let grads = graph.backward(loss, &[]);
+        let params: Vec<TensorId> = graph.params().collect();
+        let roots: Vec<TensorId> = params.into_iter().map(|p| grads.get(p).unwrap()).collect();
+        near(&graph.compile(1, &[("train", &roots)])).micro_batches
+    }
+
+    #[test]
+    fn micro_batches_are_as_large_as_lets_values_lie_near() {
+        // Two values a layer are 4, 96 and 192 KiB a row: 512 rows of the first take 2 MiB, 256 of the others 24 and 48.
+        assert_eq!(micro_batches(2, 256), 2048 / 512);
+        assert_eq!(micro_batches(6, 2048), 2048 / 256);
+        assert_eq!(micro_batches(12, 2048), 2048 / 1024);
     }
 }

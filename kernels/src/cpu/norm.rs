@@ -26,10 +26,23 @@ dispatch!(pub(super) fn layer_norm_dparams_rows(
     ) = layer_norm_dparams_rows_of,
     scalar Reference.layer_norm_dparams_rows(width, x, mean, rstd, dy, first, partial));
 
-/// Rows that are computed together where their vectors fit the registers: their sums hide each other's latency, and share
-/// the tree of a fold.
-const fn together(width_of_vector: usize, vectors: usize) -> usize {
-    if width_of_vector == 16 && vectors <= 4 { 4 } else { 1 }
+/// Runs the body for each `$R` of `$rows` rows, first in groups of `$most` where `$vectors` vectors of each fit the
+/// registers together: their sums hide each other's latency, and share the tree of a fold.
+macro_rules! each_group {
+    ($isa:ty, $vectors:expr, $rows:expr, $most:literal, |$group:ident, $R:ident| $body:block) => {{
+        let (rows, mut first): (usize, usize) = ($rows, 0);
+        while <$isa>::WIDTH == 16 && $vectors <= 4 && rows - first >= $most {
+            const $R: usize = $most;
+            let $group = first..first + $R;
+            $body
+            first += $R;
+        }
+        for row in first..rows {
+            const $R: usize = 1;
+            let $group = row..row + 1;
+            $body
+        }
+    }};
 }
 
 #[inline(always)]
@@ -47,20 +60,12 @@ fn layer_norm_of<S: Isa>(
     let (gamma, beta, count, eps) = (&gamma[..width], &beta[..width], width as f32, eps as f32);
     if width <= SHORT * S::WIDTH {
         short_row!(S, width, |N, last| {
-            let rows = mean.len();
-            let mut r = 0;
-            while r < rows {
-                let with = if rows - r >= 4 && together(S::WIDTH, N) == 4 { 4 } else { 1 };
-                let at = r * width..(r + with) * width;
+            each_group!(S, N, mean.len(), 4, |group, R| {
+                let at = group.start * width..group.end * width;
                 let (x, y) = (&x[at.clone()], &mut y[at]);
-                let (mean, rstd) = (&mut mean[r..r + with], &mut rstd[r..r + with]);
-                if with == 4 {
-                    layer_norm_short::<S, N, 4>(s, eps, x, gamma, beta, y, mean, rstd, last);
-                } else {
-                    layer_norm_short::<S, N, 1>(s, eps, x, gamma, beta, y, mean, rstd, last);
-                }
-                r += with;
-            }
+                let (mean, rstd) = (&mut mean[group.clone()], &mut rstd[group]);
+                layer_norm_short::<S, N, R>(s, eps, x, gamma, beta, y, mean, rstd, last);
+            });
         });
         return;
     }
@@ -169,20 +174,12 @@ fn layer_norm_dx_of<S: Isa>(
     let (gamma, count) = (&gamma[..width], width as f32);
     if width <= SHORT * S::WIDTH {
         short_row!(S, width, |N, last| {
-            let rows = mean.len();
-            let mut r = 0;
-            while r < rows {
-                let with = if rows - r >= 2 && together(S::WIDTH, N) == 4 { 2 } else { 1 };
-                let at = r * width..(r + with) * width;
+            each_group!(S, N, mean.len(), 2, |group, R| {
+                let at = group.start * width..group.end * width;
                 let (x, dy, add, dx) = (&x[at.clone()], &dy[at.clone()], add.map(|add| &add[at.clone()]), &mut dx[at]);
-                let stats = (&mean[r..r + with], &rstd[r..r + with]);
-                if with == 2 {
-                    layer_norm_dx_short::<S, N, 2>(s, x, gamma, stats, dy, add, dx, last);
-                } else {
-                    layer_norm_dx_short::<S, N, 1>(s, x, gamma, stats, dy, add, dx, last);
-                }
-                r += with;
-            }
+                let stats = (&mean[group.clone()], &rstd[group]);
+                layer_norm_dx_short::<S, N, R>(s, x, gamma, stats, dy, add, dx, last);
+            });
         });
         return;
     }
