@@ -12,7 +12,8 @@ use super::{Panel, Product};
 const LINE: usize = 16;
 
 impl Product {
-    /// Lines of A, and of B or, where the product needs no more of it, of what the caller needs next. `terms` counts those of all repeated tiles.
+    /// Lines of A, and of B or, where the product needs no more of it, of what the caller needs next. `terms` counts those
+    /// of all repeated tiles.
     pub(super) fn lines_ahead(
         &self,
         rows: &Range<usize>,
@@ -33,7 +34,8 @@ impl Product {
         } else {
             self.nothing()
         };
-        let of_b = if block.end < self.k && self.a_row == 1 && self.ldb == self.n && self.n <= self.block_columns() {
+        let dense = self.ldb == self.n && self.n <= self.block_columns() && !self.trans_b;
+        let of_b = if block.end < self.k && self.a_row == 1 && dense {
             self.next_block(self.b, self.n, rows, block, panel)
         } else {
             let next = self.next_of_b(block, panel, group).or_else(|| self.given(1, terms, block));
